@@ -1,0 +1,28 @@
+"""Builds the page from the catalogue and serves it: `python app.py [--port 7860] [--host 127.0.0.1]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported: it reads it once
+
+from components.host import build, launch_options  # noqa: E402
+from components.page_data import page_data  # noqa: E402
+from components.serve import Desk  # noqa: E402
+from engines import catalog, measure, run  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Unfold: a playground of decoding orders.")
+    parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860 on")
+    parser.add_argument("--host", default=None, help="default: this machine only")
+    args = parser.parse_args()
+    blocks = build(Desk(catalog.EXHIBITS, run, measure))
+    blocks.queue(max_size=256).launch(
+        server_name=args.host, server_port=args.port, **launch_options(page_data(catalog.EXHIBITS))
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+// The portrait of an exhibit: the thread from each decision of its recorded run to the next, in the order ramp.
+// Text: cells on a line, an arc for each step. Pictures: cells on their grid, a path through them.
+
+import { svg } from "../shell/dom.js";
+import { expand } from "../player/player.js";
+
+const WIDTH = 240;
+const HEIGHT = 76;
+
+/** trace: text of a recorded run. Returns an <svg>, empty if nothing was decided. */
+export function portrait(trace) {
+  const events = trace.split("\n").filter(Boolean).map((line) => JSON.parse(line)).filter((e) => e.kind);
+  const lane = events[0]?.lane;
+  const own = events.filter((e) => e.lane === lane);
+  const canvas = own[0]?.canvases?.[0] ?? { kind: "tokens", shape: [1] };
+  const steps = own.filter((e) => e.kind === "commit" && (!e.canvas || e.canvas === canvas.id)).map((e) => expand(e.cells));
+  const given = expand(own[0]?.given?.cells);
+  const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait" });
+  for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
+  // a pass that decides several cells sends a thread to each of them from the middle one of the pass before
+  let from = null;
+  steps.forEach((cells, k) => {
+    const colour = ramp(steps.length > 1 ? k / (steps.length - 1) : 0);
+    for (const cell of cells) {
+      const to = place(cell);
+      if (from) root.append(svg("path", { d: canvas.kind === "grid" ? `M${from} L${to}` : arc(from, to), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
+      root.append(dot(to, 2.2, colour));
+    }
+    from = place(cells[Math.floor(cells.length / 2)]);
+  });
+  return root;
+}
+
+function linePlace(canvas, cells) {
+  const last = Math.max(1, ...cells);
+  return (cell) => [6 + (cell / last) * (WIDTH - 12), HEIGHT - 10];
+}
+
+function gridPlace({ shape: [h, w] }) {
+  const size = (HEIGHT - 8) / h;
+  return (cell) => [(WIDTH - size * w) / 2 + ((cell % w) + 0.5) * size, 4 + (Math.floor(cell / w) + 0.5) * size];
+}
+
+function arc([x1, y1], [x2, y2]) {
+  const rise = Math.min(HEIGHT - 16, 8 + Math.abs(x2 - x1) * 0.42);
+  return `M${x1.toFixed(1)} ${y1} C${x1.toFixed(1)} ${(y1 - rise * 1.3).toFixed(1)} ${x2.toFixed(1)} ${(y2 - rise * 1.3).toFixed(1)} ${x2.toFixed(1)} ${y2}`;
+}
+
+function dot([cx, cy], r, fill) {
+  return svg("circle", { cx: cx.toFixed(1), cy: cy.toFixed(1), r, fill });
+}
+
+function ramp(x) {
+  const part = Math.round((x < 0.5 ? x * 2 : (x - 0.5) * 2) * 100);
+  const [a, b] = x < 0.5 ? ["--order-0", "--order-1"] : ["--order-1", "--order-2"];
+  return `color-mix(in oklab, var(${a}), var(${b}) ${part}%)`;
+}

@@ -1,0 +1,200 @@
+"""The one Gradio component and the routes beside it.
+
+Gradio carries the queue, the streaming and the API; the page draws itself. Its template is constant and
+holds no placeholder, because `gr.HTML` evaluates what a template renders as JavaScript: data reaches the
+page as values only, and the DOM by `textContent` only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import mimetypes
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from components.page_data import ROOT, first_paint, trace_file
+from components.serve import Desk
+
+TEMPLATE = '<div class="unfold-host"></div>'
+
+# Values can come before the module: they are kept until it takes over. Gradio finds the names of the
+# events that Python listens to, 'run' and 'measure', in this text.
+ON_LOAD = """
+const frames = [];
+let take = (frame) => frames.push(frame);
+watch('value', () => take(props.value));
+const send = (name, data) => (name === 'measure' ? trigger('measure', data) : trigger('run', data));
+const base = new URL('unfold/', document.baseURI).href;
+import(base + 'shell/shell.js')
+  .then((shell) => shell.open(element.firstElementChild, { base, send, server }))
+  .then((page) => { take = (frame) => page.receive(frame); frames.splice(0).forEach(take); })
+  .catch((error) => {
+    console.error(error);
+    element.textContent = 'Unfold could not start in this browser. Reload the page to try again.';
+  });
+"""
+
+# What is Gradio's own must not show: the page is ours from edge to edge.
+CSS = """
+html, body, gradio-app { background: var(--page, #FCFAF6) !important; }
+gradio-app > div, .gradio-container, .gradio-container > main, .gradio-container .contain,
+.gradio-container .column, .gradio-container .block { padding: 0 !important; margin: 0 !important;
+  max-width: none !important; gap: 0 !important; border: 0 !important; background: transparent !important;
+  overflow: visible !important; box-shadow: none !important; }
+.gradio-container { min-height: 100vh; }
+footer, .toast-wrap, .gradio-container .progress-text, .gradio-container .meta-text { display: none !important; }
+"""
+
+from gradio.events import Dependency
+
+class Host(gr.HTML):
+    """Holds the page. Its value is the newest frame of whatever the page asked for."""
+
+    def __init__(self, desk: Desk):
+        def cancel(run_id: str) -> bool:
+            return desk.pool.cancel(str(run_id)[:64])
+
+        def cancel_measure(run_id: str) -> bool:
+            return desk.pool.cancel(str(run_id)[:64])
+
+        def refetch(run_id: str, start: int) -> list[dict[str, Any]]:
+            return desk.pool.refetch(str(run_id)[:64], int(start))
+
+        super().__init__(
+            html_template=TEMPLATE,
+            js_on_load=ON_LOAD,
+            apply_default_css=False,
+            padding=False,
+            elem_id="unfold",
+            server_functions=[cancel, refetch, cancel_measure],
+        )
+
+    def postprocess(self, value: Any) -> Any:
+        return value
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string", "description": "one frame of a run, as JSON"}
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def build(desk: Desk) -> gr.Blocks:
+    """The Blocks: one host and its two events."""
+
+    async def run(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict[str, Any]]:
+        async for frame in desk.stream_run(event._data, request.session_hash or ""):
+            yield frame
+
+    async def measure(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict[str, Any]]:
+        async for frame in desk.stream_measure(event._data, request.session_hash or ""):
+            yield frame
+
+    def leave(request: gr.Request) -> None:
+        desk.pool.cancel_session(request.session_hash or "")
+
+    with gr.Blocks(title="Unfold", analytics_enabled=False, fill_width=True) as blocks:
+        host = Host(desk)
+        # the pool bounds and orders the runs; Gradio's own limits would queue them a second time, unseen
+        quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": None,
+                                 "api_visibility": "private"}  # fmt: skip
+        host.run(run, None, host, **quiet)
+        host.measure(measure, None, host, **quiet)
+        blocks.unload(leave)
+    return blocks
+
+
+def launch_options(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `launch` needs besides host and port: theme, our routes, the first paint."""
+    theme = gr.themes.Base(font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    head, body = first_paint(data)
+    return {
+        "theme": theme, "css": CSS, "ssr_mode": False, "footer_links": [], "quiet": True, "share": False,
+        "show_error": False, "run_history": False, "strict_cors": True, "max_file_size": "1mb",
+        "favicon_path": str(ROOT / "components" / "shell" / "logo.svg"),
+        "app_kwargs": {"routes": routes(data), "middleware": [Middleware(FirstPaint, head=head, body=body)]},
+    }  # fmt: skip
+
+
+def routes(data: Mapping[str, Any]) -> list[BaseRoute]:
+    """Static modules, page data and recorded traces, under `unfold/`. Only what a browser needs is public."""
+    page = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    known = {e["slug"] for e in data["exhibits"]}
+
+    async def page_json(_: Request) -> Response:
+        return Response(page, media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"alive": True}, headers={"Cache-Control": "no-store"})
+
+    async def trace(request: Request) -> Response:
+        slug = request.path_params["slug"]
+        path = trace_file(slug) if slug in known else None
+        if path is None:
+            return Response("no such trace", 404)
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        return Response(text, media_type="application/x-ndjson", headers={"Cache-Control": "no-cache"})
+
+    folder = ROOT / "components"
+    public = {str(p.relative_to(folder)): p for s in ("js", "css", "svg") for p in sorted(folder.rglob(f"*.{s}"))}
+
+    async def module(request: Request) -> Response:
+        path: Path | None = public.get(request.path_params["path"])
+        if path is None:
+            return Response("no such file", 404)
+        kind = "text/javascript" if path.suffix == ".js" else mimetypes.guess_type(path.name)[0]
+        return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    return [
+        Route("/unfold/page.json", page_json),
+        Route("/unfold/alive", alive),
+        Route("/unfold/traces/{slug}.jsonl", trace),
+        Route("/unfold/{path:path}", module),
+    ]
+
+
+class FirstPaint:
+    """Puts our head and a still of the hero into the HTML that Gradio serves.
+
+    Gradio adds a `head` by script, seconds after the page arrived; a first paint has to be in the document.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], head: str, body: str):
+        self.app, self.head, self.body = app, head.encode(), body.encode()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        start: dict[str, Any] = {}
+        whole = bytearray()
+
+        async def hold(message: dict[str, Any]) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            whole.extend(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            page = bytes(whole)
+            headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
+            if any(k.lower() == b"content-type" and v.startswith(b"text/html") for k, v in headers):
+                page = page.replace(b"</head>", self.head + b"</head>", 1)
+                page = page.replace(b"<gradio-app", self.body + b"<gradio-app", 1)
+            headers.append((b"content-length", str(len(page)).encode()))
+            await send({**start, "headers": headers})
+            await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, hold)

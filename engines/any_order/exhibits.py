@@ -1,0 +1,119 @@
+"""The exhibits of filling blanks in any order."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from engines.any_order import claims, page
+from engines.any_order.assd import assd, assd_ngram, one_by_one, parallel
+from engines.exhibit import (
+    Answer,
+    Beat,
+    Bool,
+    Cells,
+    Choice,
+    Claim,
+    Exhibit,
+    Float,
+    Int,
+    Lane,
+    Paper,
+    Question,
+    Words,
+)
+from engines.worlds import stories
+
+
+def _net(s: SimpleNamespace) -> list[str]:
+    return [page.NET]
+
+
+ASSD = Exhibit(
+    slug="assd",
+    title="Guess, then check",
+    line="One model guesses several blanks at once. Then it reads its own guesses, and keeps only those it would "
+    "have written one by one.",
+    paper=Paper(
+        title="Self-Speculative Decoding Accelerates Lossless Inference in Any-Order and Any-Subset Autoregressive "
+        "Models",
+        authors="Guo, Ermon", venue="ICLR 2026", arxiv="2504.20456",
+        links={"paper": "https://arxiv.org/abs/2504.20456",
+               "code": "https://github.com/gabeguo/any-order-speculative-decoding"},
+    ),
+    family="any_order",
+    map={"what": "words", "order": "any blanks", "at_once": "several, checked", "revisable": False},
+    settings=(
+        Int(name="share", default=40, min=5, max=95, step=5, label="Blanks", unit="%",
+            help="How much of the story is blank. Or click words on the page to blank them."),
+        Choice(name="pattern", default="random", label="Where",
+               choices={"random": "scattered", "prefix": "the start", "sandwich": "the middle", "suffix": "the end"},
+               help="Where the blanks lie."),
+        Int(name="k", default=5, min=1, max=20, label="Guesses a round", unit="words",
+            help="How many blanks are guessed in one call. One guess a round costs more calls than it saves."),
+        Float(name="temperature", default=1.0, min=0.3, max=1.5, step=0.1, label="Temperature",
+              help="How freely the model chooses among likely words."),
+        Cells(name="blanks", default="", label="Your blanks", max=stories.LENGTH,
+              help='Cells to blank, such as "3,5,9-12"; empty lets the seed choose.'),
+        Words(name="story", default="", label="Your story", check=page.check_story,
+              help="A story of your own, in the words that the model knows; empty takes the seed's."),
+        Bool(name="bonus", default=False, label="A free word", advanced=True,
+             help="When every guess stays, the same call can fill one more blank. Ours, not the paper's."),
+        Float(name="r_atol", default=0.0, min=0.0, max=0.1, step=0.01, label="Relaxed check", advanced=True,
+              help="Added to the ratio. Above 0 it is faster, and no longer exact."),
+    ),
+    lanes={
+        "assd": Lane(decode=assd, title="Guess, then check", nets=_net, vocabulary=page.vocabulary,
+                     line="Two calls a round, several words."),
+        "one-by-one": Lane(decode=one_by_one, title="One by one", nets=_net, vocabulary=page.vocabulary,
+                           line="One call for each blank."),
+        "ngram": Lane(decode=assd_ngram, title="Guess by counting", nets=_net, vocabulary=page.vocabulary, default=False,
+                      line="Guesses come from pairs of words on this page."),
+        "parallel": Lane(decode=parallel, title="Guess and never check", nets=_net, vocabulary=page.vocabulary,
+                         default=False, line="Fewest calls, but the words need not fit together."),
+    },
+    beats=(
+        Beat(text="Several blanks are guessed in one call. Each guess sees the page, but not the other guesses.",
+             look="stage", when={"kind": "propose", "lane": "assd"}),
+        Beat(text="The same model reads its guesses in order: what would it have said, knowing the ones before?",
+             look="timeline", when={"kind": "forward", "lane": "assd", "mode": "verify"}),
+        Beat(text="The first guess of a round always stays: it saw all that a single guess would have seen.",
+             look="inspector", when={"kind": "accept", "lane": "assd"}),
+        Beat(text="A guess that does not fit is replaced, and the round ends there. Two calls, two words at least.",
+             look="inspector", when={"kind": "reject", "lane": "assd"}),
+        Beat(text="So it never needs more calls than there are blanks, and the result has the same law.", look="claim",
+             when={"kind": "done", "lane": "assd"}),
+    ),
+    question=Question(
+        text="Suppose every guess after the first is wrong. How many calls for 20 blanks, five guesses a round?",
+        answers=(
+            Answer(text="20, as many as one by one", right=True, why="Each round of two calls still fixes two words."),
+            Answer(text="40, twice as many", why="The repair fills a second blank in every round."),
+            Answer(text="8, two for each five blanks", why="That is the best case, when every guess stays."),
+        ),
+    ),
+    claims=(
+        Claim(id="nfe-bound", kind="exact", must=True, title="Never more calls than blanks",
+              text="With k of 2 or more, no run takes more network evaluations than it has blanks.",
+              unit="share of runs", baseline="one by one: exactly as many calls as blanks",
+              paper={"value": 1, "unit": "", "where": "theorem 1"}, measure=claims.nfe_bound),
+        Claim(id="law", kind="law", must=True, title="The same law as one by one",
+              text="Filled pages follow the model's exact joint law; unchecked and relaxed samplers are caught.",
+              unit="p-value", paper={"value": None, "unit": "", "where": "theorem 2"}, measure=claims.law),
+        Claim(id="nfe-ratio", kind="ratio", must=False, title="How many calls it saves",
+              text="Calls of guess-then-check over calls of one by one, five guesses a round.",
+              unit="calls over calls", baseline="one by one, same net, same pages, same cache",
+              paper={"value": 0.893, "unit": "", "where": "WikiText, 5 % visible, k = 5"}, measure=claims.nfe_ratio),
+        Claim(id="tokens-per-round-self-vs-ngram", kind="difference", must=False, title="Its own guesses beat counting",
+              text="Words fixed a round: the model's own guesses minus guesses by counted word pairs.",
+              unit="words a round", baseline="the n-gram draft, same net as judge",
+              paper={"value": 1.09, "unit": "words a round", "where": "2.24 against 1.15, WikiText"},
+              measure=claims.self_vs_ngram),
+        Claim(id="free-bonus-token", kind="ratio", must=False, title="A word for free",
+              text="Taking one more word from a check whose guesses all stayed needs fewer calls.",
+              unit="calls with over calls without", baseline="without the free word",
+              paper={"value": None, "unit": "", "where": "ours, not in the paper"}, measure=claims.free_bonus_token),
+    ),
+    difficulty=2, minutes=3, seed=17, together=page.together,
+)  # fmt: skip
+
+EXHIBITS = (ASSD,)

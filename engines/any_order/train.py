@@ -1,0 +1,89 @@
+"""Recipe of the any-subset net: random blanks, filled in ascending order, all scored in one pass.
+
+The order protocol of arXiv 2504.20456: a set of blanks has one order, from left to right, so the net learns 2^N
+questions instead of N!. A batch has one share of blanks, drawn from U(0.1, 1); each row has its own blanks.
+"""
+
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.any_order.model import END, Network
+from engines.training import Recipe, by_length, story_batches
+from engines.worlds import stories
+
+BATCH = 32
+JUDGED = 192
+RATE = (0.1, 1.0)
+SHAPE = {"layers": 5, "width": 128, "heads": 4, "hidden": 344}
+
+
+def batches(part: int) -> list[Tensor]:
+    """Part 0, 1, … of the training stories, as (b, n + 1) with END last."""
+    return story_batches(stories.sample, stories.TRAIN, END, BATCH, part)
+
+
+def ascending(rows: int, length: int, blanks: int, generator: torch.Generator) -> Tensor:
+    """Decoding orders (rows, length + 1): what is visible, ascending; the END cell; then random blanks, ascending."""
+    shuffled = torch.rand(rows, length, generator=generator).argsort(dim=1)
+    visible, blank = shuffled[:, blanks:].sort(dim=1).values, shuffled[:, :blanks].sort(dim=1).values
+    return torch.cat([visible, torch.full((rows, 1), length), blank], dim=1)
+
+
+def loss(network: nn.Module, cells: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
+    """Mean of -log p(blank | what is visible, earlier blanks) over the blanks of a batch (B, n + 1); nats."""
+    rows, length = cells.shape[0], cells.shape[1] - 1
+    rate = RATE[0] + (RATE[1] - RATE[0]) * torch.rand((), generator=generator).item()
+    blanks = max(1, round(rate * length))
+    order = ascending(rows, length, blanks, generator).to(cells.device)
+    values, prompt = cells.gather(1, order), length + 1 - blanks
+    logits = network(order, values, prompt)
+    return F.cross_entropy(logits.flatten(0, 1), values[:, prompt:].flatten()), rows / BATCH
+
+
+@cache
+def held_out(count: int = JUDGED) -> tuple[list[tuple[Tensor, Tensor, int]], float, int]:
+    """Held-out questions [(order, values, prompt)], what they cost the grammar itself in nats, and the blanks in all."""
+    seeds = np.arange(stories.VALIDATION.start, stories.VALIDATION.start + count)
+    automaton = stories.automaton()
+    generator = torch.Generator().manual_seed(2504_20456)
+    questions, exact, total = [], 0.0, 0
+    # One row a question: evenly spread rates, and the exact answer is found per story anyway.
+    for i, cells in enumerate(row for batch in by_length(stories.sample(seeds), END, 1, 0) for row in batch):
+        length = len(cells) - 1
+        blanks = max(1, round((RATE[0] + (RATE[1] - RATE[0]) * (i + 0.5) / count) * length))
+        order = ascending(1, length, blanks, generator)
+        prompt = length + 1 - blanks
+        visible = cells.clone()
+        visible[order[0, prompt:]] = -1
+        exact += automaton.log_prob_visible(visible.numpy()) - automaton.log_prob(cells.numpy())
+        total += blanks
+        questions.append((order, cells[order[0]][None], prompt))
+    return questions, exact, total
+
+
+@torch.no_grad()
+def judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
+    """Nats per held-out blank of the network and of the grammar on the same questions; gap in percent of the latter."""
+    questions, exact, blanks = held_out(count)
+    total = 0.0
+    for order, values, prompt in questions:
+        logits = network(order, values, prompt)[0]
+        total += F.cross_entropy(logits, values[0, prompt:], reduction="sum").item()
+    return {
+        "nll": total / blanks,
+        "exact": exact / blanks,
+        "gap": 100 * (total / exact - 1),
+        "stories": count,
+        "blanks": blanks,
+    }
+
+
+def build() -> Network:
+    return Network(vocab=len(stories.VOCAB), length=stories.LENGTH, **SHAPE)
+
+
+RECIPES = {"any_order/subset": Recipe("any_order/subset", build, batches, loss, judge, steps=11_000)}

@@ -1,0 +1,123 @@
+"""A causal language model for stories: each position predicts the next cell from the cells before it.
+
+`Network` is trained on whole stories; `Session` decodes with it. A session keeps keys and values of the positions
+it has seen; when it is called with a list that begins like the last one, only the rest is computed. Rolling back
+after a rejected draft is therefore nothing special: call it with the shorter list.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.nn import (
+    Block,
+    Cache,
+    closed_entries,
+    common_prefix,
+    count_parameters,
+    finish,
+    norm,
+    rotary_table,
+    rotate,
+    split_heads,
+)
+
+PAD, END, BOS, MASK = 0, 1, 2, 3
+NEVER = (PAD, BOS, MASK)
+
+
+class Network(nn.Module):
+    """Causal transformer with rotary positions and tied embeddings; about layers · (4d² + 3df) + vocab · d numbers."""
+
+    def __init__(self, vocab: int, layers: int, width: int, heads: int, hidden: int, length: int = 64):
+        super().__init__()
+        self.config = {
+            "vocab": vocab,
+            "layers": layers,
+            "width": width,
+            "heads": heads,
+            "hidden": hidden,
+            "length": length,
+        }
+        self.embed = nn.Parameter(torch.randn(vocab, width) * 0.05)
+        self.blocks = nn.ModuleList(Block(width, hidden, layers) for _ in range(layers))
+        self.norm = nn.Parameter(torch.ones(width))
+        self.register_buffer("turn", rotary_table(length + 1, width // heads), persistent=False)
+        self.register_buffer("closed", closed_entries(vocab, NEVER), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, L) int64, the first of each row BOS -> logits (B, L, V) for the cell after each position."""
+        heads = self.config["heads"]
+        turn = self.turn[: tokens.shape[1]]
+        x = F.embedding(tokens, self.embed)
+        for block in self.blocks:
+            layer = block.layer()
+            q, k, v = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads).chunk(3, dim=1)
+            heard = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=True)
+            x = finish(x, heard, layer)
+        return F.linear(norm(x, self.norm), self.embed) + self.closed
+
+    def session(self) -> "Session":
+        return Session(self)
+
+
+class Session:
+    """One decoding of a causal network: shares its parameters, owns its cache.
+
+    `last` tells what the latest call did: {"reads": positions taken from the cache, "computes": positions computed}.
+    """
+
+    def __init__(self, network: Network):
+        config = network.config
+        self.network = network
+        self.heads, self.capacity = config["heads"], config["length"] + 1
+        self.layers = [block.layer() for block in network.blocks]
+        self.cache = Cache(config["layers"], self.heads, self.capacity, config["width"] // self.heads)
+        self.params = count_parameters(network)
+        self.reset()
+
+    @property
+    def cache_bytes(self) -> int:
+        return self.cache.bytes
+
+    def reset(self) -> None:
+        """Forget all positions, so that the next call computes everything."""
+        self.tokens: list[int] = []
+        self.last: dict[str, list[int]] = {"reads": [], "computes": []}
+
+    def __call__(self, tokens: Sequence[int], predict: int) -> Tensor:
+        """Logits (predict, V), float32, after each of the last `predict` positions of tokens (tokens[0] is BOS)."""
+        tokens = list(tokens)
+        if not 1 <= predict <= len(tokens) <= self.capacity:
+            raise ValueError(f"want 1 <= predict <= positions <= {self.capacity}, got {predict}, {len(tokens)}")
+        if tokens[0] != BOS:
+            raise ValueError(f"a sequence starts with BOS ({BOS}), not with {tokens[0]}")
+        # A position whose logits are wanted is computed even when it is known: only keys and values are kept.
+        start = min(common_prefix(self.tokens, tokens), len(tokens) - predict)
+        # If this call is interrupted, what lies beyond `start` must not be believed by the next one.
+        self.tokens = tokens[:start]
+        logits = self._advance(tokens, start, predict)
+        self.tokens = tokens
+        self.last = {"reads": list(range(start)), "computes": list(range(start, len(tokens)))}
+        return logits
+
+    @torch.inference_mode()
+    def _advance(self, tokens: list[int], start: int, predict: int) -> Tensor:
+        network, heads, new = self.network, self.heads, len(tokens) - start
+        turn = network.turn[start : len(tokens)]
+        # One new position sees everything; the first positions of all are plainly causal; else row i sees start + i.
+        mask = None
+        if start and new > 1:
+            mask = torch.ones(new, len(tokens), dtype=torch.bool).tril(start)
+        x = F.embedding(torch.tensor([tokens[start:]]), network.embed)
+        for i, layer in enumerate(self.layers):
+            qkv = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads)
+            qk = rotate(qkv[:, : 2 * heads], turn)
+            k, v = self.cache.write(i, start, qk[:, heads:], qkv[:, 2 * heads :])
+            heard = F.scaled_dot_product_attention(
+                qk[:, :heads], k, v, attn_mask=mask, is_causal=not start and new > 1
+            )
+            x = finish(x, heard, layer)
+        return F.linear(norm(x[0, new - predict :], network.norm), network.embed) + network.closed
