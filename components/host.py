@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -42,33 +43,30 @@ import(base + 'shell/shell.js')
   });
 """
 
-class Host(gr.HTML):
-    """Holds the page. Its value is the newest frame of whatever the page asked for."""
 
-    def __init__(self, desk: Desk):
-        def cancel(run_id: str) -> bool:
-            return desk.pool.cancel(str(run_id)[:64])
+def host(desk: Desk) -> gr.HTML:
+    """Holds the wire. Its value is the newest frame, as JSON, of whatever the page asked for.
 
-        def cancel_measure(run_id: str) -> bool:
-            return desk.pool.cancel(str(run_id)[:64])
+    A function and not a subclass: Gradio writes a stub file beside every module that subclasses a component.
+    """
 
-        def refetch(run_id: str, start: int) -> list[dict[str, Any]]:
-            return desk.pool.refetch(str(run_id)[:64], int(start))
+    def cancel(run_id: str) -> bool:
+        return desk.pool.cancel(str(run_id)[:64])
 
-        super().__init__(
-            html_template=TEMPLATE,
-            js_on_load=ON_LOAD,
-            apply_default_css=False,
-            padding=False,
-            elem_id="unfold",
-            server_functions=[cancel, refetch, cancel_measure],
-        )
+    def cancel_measure(run_id: str) -> bool:
+        return desk.pool.cancel(str(run_id)[:64])
 
-    def postprocess(self, value: Any) -> Any:
-        return value
+    def refetch(run_id: str, start: int) -> list[dict[str, Any]]:
+        return desk.pool.refetch(str(run_id)[:64], int(start))
 
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "string", "description": "one frame of a run, as JSON"}
+    return gr.HTML(
+        html_template=TEMPLATE,
+        js_on_load=ON_LOAD,
+        apply_default_css=False,
+        padding=False,
+        elem_id="unfold",
+        server_functions=[cancel, refetch, cancel_measure],
+    )
 
 
 def build(desk: Desk) -> gr.Blocks:
@@ -86,33 +84,34 @@ def build(desk: Desk) -> gr.Blocks:
         desk.pool.cancel_session(request.session_hash or "")
 
     with gr.Blocks(title="Unfold", analytics_enabled=False, fill_width=True) as blocks:
-        host = Host(desk)
+        wire = host(desk)
         # the pool bounds and orders the runs; Gradio's own limits would queue them a second time, unseen
         quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": None,
                                  "api_visibility": "private"}  # fmt: skip
-        host.run(run, None, host, **quiet)
-        host.measure(measure, None, host, **quiet)
+        wire.run(run, None, wire, **quiet)
+        wire.measure(measure, None, wire, **quiet)
         blocks.unload(leave)
     return blocks
 
 
 def _text(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    """JSON without a `<`, so that nothing on the way can take a word for markup."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def launch_options(data: Mapping[str, Any]) -> dict[str, Any]:
+def launch_options(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> dict[str, Any]:
     """What `launch` needs besides host and port: theme, our routes, the first paint."""
     theme = gr.themes.Base(font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    head, body = first_paint(data)
+    head, body = first_paint(data, assets)
     return {
         "theme": theme, "ssr_mode": False, "footer_links": [], "quiet": True, "share": False,
         "show_error": False, "run_history": False, "strict_cors": True, "max_file_size": "1mb",
         "favicon_path": str(ROOT / "components" / "shell" / "logo.svg"),
-        "app_kwargs": {"routes": routes(data), "middleware": [Middleware(FirstPaint, head=head, body=body)]},
+        "app_kwargs": {"routes": routes(data, assets), "middleware": [Middleware(FirstPaint, head=head, body=body)]},
     }  # fmt: skip
 
 
-def routes(data: Mapping[str, Any]) -> list[BaseRoute]:
+def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
     """Static modules, page data and recorded traces, under `unfold/`. Only what a browser needs is public."""
     page = _text(data).encode()
     known = {e["slug"] for e in data["exhibits"]}
@@ -125,7 +124,7 @@ def routes(data: Mapping[str, Any]) -> list[BaseRoute]:
 
     async def trace(request: Request) -> Response:
         slug = request.path_params["slug"]
-        path = trace_file(slug) if slug in known else None
+        path = trace_file(slug, assets) if slug in known else None
         if path is None:
             return Response("no such trace", 404)
         raw = path.read_bytes()

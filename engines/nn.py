@@ -11,7 +11,7 @@ which is 3.5 times the time for the same result at these widths.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class Layer(NamedTuple):
 
 
 class Block(nn.Module):
-    """Parameters of one block of width d with a gated feed-forward layer of f units; 4d² + 3df numbers and two gains."""
+    """Parameters of one block of width d with a gated feed-forward layer of f units: 4d² + 3df + 2d numbers."""
 
     def __init__(self, width: int, hidden: int, depth: int):
         super().__init__()
@@ -51,18 +51,22 @@ class Block(nn.Module):
         return Layer(self.norm_a, q, kv, self.qkv, self.out, self.norm_b, self.up, self.down)
 
 
+def layers_of(blocks: nn.ModuleList) -> list[Layer]:
+    return [cast(Block, block).layer() for block in blocks]
+
+
 def norm(x: Tensor, gain: Tensor) -> Tensor:
     return F.layer_norm(x, gain.shape, gain)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, L, heads · e) -> (B, heads, L, e)."""
-    rows, length, _ = x.shape
-    return x.view(rows, length, heads, -1).transpose(1, 2)
+    rows, length, width = x.shape
+    return x.view(rows, length, heads, width // heads).transpose(1, 2)
 
 
 def rotary_table(positions: int, size: int) -> Tensor:
-    """Angles of rotary positions, as (positions, 2, size / 2): cosines, then sines. Source: arXiv 2104.09864, eq. 34."""
+    """Rotary positions as (positions, 2, size / 2): cosines, then sines. Source: arXiv 2104.09864, eq. 34."""
     rate = 10_000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     angle = torch.arange(positions, dtype=torch.float64)[:, None] * rate
     return torch.stack([angle.cos(), angle.sin()], dim=1).float()

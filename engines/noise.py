@@ -107,6 +107,11 @@ class Noise:
         """Is this cell's value held by a user now? Then its Commit has origin `forced`."""
         return self._forced(cell) is not None
 
+    @property
+    def forced_cells(self) -> list[int]:
+        """All cells that interventions of this lane name."""
+        return list(self._force)
+
     def committed(self, cell: int) -> None:
         """The runtime saw this lane commit the cell: a force on it is used up."""
         if self._forced(cell) is not None:

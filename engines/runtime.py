@@ -239,6 +239,14 @@ def _drive(
             o.steps.close()  # type: ignore[attr-defined]
 
 
+def _check_cells(lane: _Open, begin: ev.Begin) -> None:
+    """Refuse to force a cell that this canvas does not have."""
+    size = ev.canvas_size(begin.canvases[0])
+    for cell in lane.noise.forced_cells:
+        if not 0 <= cell < size:
+            raise Refused(f"intervention: cell {cell} does not exist; lane {lane.name!r} has cells 0 to {size - 1}", "i")
+
+
 def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
     """The next event of this lane, stamped."""
     previews, start = lane.meter.preview_ns, time.thread_time_ns()
@@ -247,6 +255,8 @@ def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
         if cancel():
             raise Cancelled("stopped")
         event = next(lane.steps)
+        if isinstance(event, ev.Begin):
+            _check_cells(lane, event)
         if isinstance(event, ev.Preview):
             lane.size += len(event.data)
         lane.size += 300

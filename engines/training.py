@@ -278,7 +278,8 @@ def main(
 def _in_parallel(names: list[str], device: str, jobs: int, *rest: Any) -> int:
     """One process a recipe, so that a fault in one leaves the others alone."""
     steps, seconds, seed, runs, export = rest
-    waiting, running, worst = list(names), [], 0
+    waiting, worst = list(names), 0
+    running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
         while waiting and len(running) < jobs:
             call = (

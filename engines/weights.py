@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load as parse_tensors
@@ -48,7 +48,7 @@ def path_of(name: str) -> Path:
 
 
 def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """(R, C) float -> int8 (R, C) and fp32 scale (R,), so that matrix ≈ int8 · scale; the error is at most scale / 2."""
+    """(R, C) float -> int8 (R, C) and fp32 scale (R,): matrix ≈ int8 · scale, wrong by scale / 2 at most."""
     scale = matrix.abs().amax(dim=1).clamp_min(1e-12) / 127
     return (matrix / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale.float()
 
@@ -192,7 +192,7 @@ def load(name: str) -> nn.Module:
 
 def bind(module: nn.Module) -> Any:
     """A fresh decode session of a loaded network: it shares the parameters and owns its cache."""
-    return module.session()
+    return cast(Any, module).session()
 
 
 def record(name: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import { el, put, set, svg, wording } from "../shell/dom.js";
 /** mount(element, {exhibit, strings, transport}) -> {receive(frame), destroy()} */
 export function mount(element, { exhibit, strings, transport }) {
   const words = wording(strings);
-  const cards = exhibit.claims.map((claim) => card(claim));
-  put(element, cards.map((c) => c.node));
+  const cards = [...exhibit.claims].sort((a, b) => Number(b.must) - Number(a.must)).map((claim) => card(claim));
+  put(element, el("div", { class: "claim-list" }, cards.map((c) => c.node)));
 
   function card(claim) {
     const shipped = exhibit.results?.[claim.id] ?? null;
@@ -32,6 +32,7 @@ export function mount(element, { exhibit, strings, transport }) {
         put(figures, figure(words("claim.here"), r.here, r, r.low, r.high), r.paper?.value != null && figure(words("claim.paper"), r.paper.value, { unit: r.paper.unit ?? r.unit }, null, null, r.paper.where));
         const line = numberLine(r, words);
         if (line) put(figures, line);
+        if (r.points?.length > 1) put(figures, points(r.points, state, words));
         if (r.reason) put(figures, el("p", { class: "claim-reason" }, r.reason));
         put(conditions, describe(r));
       }
@@ -132,9 +133,27 @@ function numberLine(r, words) {
   if (r.low != null && r.high != null) parts.push(svg("line", { x1: x(r.low), x2: x(r.high), y1: 16, y2: 16, class: "interval" }));
   if (r.paper?.value != null) parts.push(svg("path", { d: `M${x(r.paper.value)} 9 l6 7 l-6 7 l-6 -7 z`, class: "paper" }));
   parts.push(svg("circle", { cx: x(r.here), cy: 16, r: 5, class: "here" }));
-  const legend = [["here", words("claim.here")], r.paper?.value != null && ["paper", words("claim.paper")], r.threshold && ["threshold", words("claim.threshold", { op: r.threshold.op ?? "", value: short(r.threshold.value) })]];
+  const legend = [["here", words("claim.here")], r.paper?.value != null && ["paper", words("claim.paper")], r.threshold && ["threshold", words("claim.threshold", { op: { ">=": "≥", "<=": "≤" }[r.threshold.op] ?? r.threshold.op ?? "", value: short(r.threshold.value) })]];
   return el("div", { class: "claim-line" }, svg("svg", { viewBox: "0 0 300 32", "aria-hidden": "true" }, ...parts),
     el("p", { class: "claim-legend" }, legend.filter(Boolean).map(([kind, text]) => el("span", { "data-kind": kind }, text))));
+}
+
+/** The points behind a figure, one row each: name, place on a common scale with its interval, number. */
+function points(list, state, words) {
+  const rows = list.filter((d) => typeof d.y === "number" && Number.isFinite(d.y)).slice(0, 40);
+  const all = rows.flatMap((d) => [d.y, d.low, d.high]).filter((v) => typeof v === "number" && Number.isFinite(v));
+  const min = Math.min(0, ...all);
+  const span = Math.max(...all) - min || 1;
+  const x = (v) => 2 + ((v - min) / span) * 96;
+  const row = (d) => el("li", {}, el("span", { class: "point-name" }, typeof d.x === "number" ? short(d.x) : String(d.x)),
+    svg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("line", { x1: 0, x2: 100, y1: 6, y2: 6, class: "axis" }),
+      d.low != null && d.high != null ? svg("line", { x1: x(d.low), x2: x(d.high), y1: 6, y2: 6, class: "interval" }) : svg("g"),
+      svg("line", { x1: x(d.y), x2: x(d.y), y1: 1, y2: 11, class: "here" })),
+    el("span", { class: "point-value" }, short(d.y)));
+  const box = el("details", { class: "claim-points", ontoggle: () => { state.unfolded = box.open; } }, el("summary", {}, words("claim.points", { n: rows.length })), el("ul", {}, rows.map(row)));
+  box.open = Boolean(state.unfolded);
+  return box;
 }
 
 export function short(value) {

@@ -1,6 +1,6 @@
 // Home: one recorded run that plays, one sentence, one invitation; under it the map of all exhibits.
 
-import { el, put, set } from "../shell/dom.js";
+import { el, lines, named, put, set } from "../shell/dom.js";
 import { mountNote } from "../stage/note.js";
 import { mountStages } from "../shell/stages.js";
 import { Player } from "../player/player.js";
@@ -22,8 +22,8 @@ export function mount(element, { data, words, transport, link, say, keep }) {
   const playButton = el("button", { type: "button", class: "button quiet hero-play", onclick: () => { clearTimeout(quiet); player.playing ? player.pause() : player.play(); } }, words("hero.play"));
   const top = el("section", { class: "hero", "aria-labelledby": "hero-title" },
     el("h1", { id: "hero-title", tabindex: -1 }, words("home.headline")),
-    el("div", { class: "hero-body" }, stage, note,
-      el("div", { class: "hero-foot" }, hero && link(`?exhibit=${hero.slug}`, words("home.invitation"), { class: "run-button hero-enter" }), playButton, caption)));
+    el("div", { class: "hero-body" }, stage, note),
+    el("div", { class: "hero-foot" }, hero && link(`?exhibit=${hero.slug}`, words("home.invitation"), { class: "run-button hero-enter" }), playButton, caption));
   const map = el("section", { class: "atlas", "aria-labelledby": "atlas-title" },
     el("h2", { id: "atlas-title" }, words("atlas.title")), el("p", { class: "atlas-line" }, words("atlas.line")), atlas());
   set(element, el("main", { class: "home", id: "unfold-main" }, top, map, el("footer", { class: "credits" }, el("p", {}, words("home.foot")))));
@@ -38,7 +38,7 @@ export function mount(element, { data, words, transport, link, say, keep }) {
       return;
     }
     try {
-      player.load(await transport.trace(hero.trace));
+      player.load(named(lines(await transport.trace(hero.trace)), hero));
     } catch (error) {
       console.error(error);
       stage.hidden = note.hidden = playButton.hidden = true;

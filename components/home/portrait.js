@@ -5,7 +5,7 @@ import { svg } from "../shell/dom.js";
 import { expand } from "../player/player.js";
 
 const WIDTH = 240;
-const HEIGHT = 76;
+const HEIGHT = 64;
 
 /** trace: text of a recorded run. Returns an <svg>, empty if nothing was decided. */
 export function portrait(trace) {
@@ -13,21 +13,22 @@ export function portrait(trace) {
   const lane = events[0]?.lane;
   const own = events.filter((e) => e.lane === lane);
   const canvas = own[0]?.canvases?.[0] ?? { kind: "tokens", shape: [1] };
-  const steps = own.filter((e) => e.kind === "commit" && (!e.canvas || e.canvas === canvas.id)).map((e) => expand(e.cells));
+  const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
   const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait" });
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
+  const far = Math.max(1, ...steps.flatMap((cells, k) => (k ? cells.map((c) => Math.abs(place(c)[0] - place(middle(steps[k - 1]))[0])) : [])));
   // a pass that decides several cells sends a thread to each of them from the middle one of the pass before
   let from = null;
   steps.forEach((cells, k) => {
     const colour = ramp(steps.length > 1 ? k / (steps.length - 1) : 0);
     for (const cell of cells) {
       const to = place(cell);
-      if (from) root.append(svg("path", { d: canvas.kind === "grid" ? `M${from} L${to}` : arc(from, to), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
+      if (from) root.append(svg("path", { d: canvas.kind === "grid" ? `M${from} L${to}` : arc(from, to, far), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
       root.append(dot(to, 2.2, colour));
     }
-    from = place(cells[Math.floor(cells.length / 2)]);
+    from = place(middle(cells));
   });
   return root;
 }
@@ -42,10 +43,26 @@ function gridPlace({ shape: [h, w] }) {
   return (cell) => [(WIDTH - size * w) / 2 + ((cell % w) + 0.5) * size, 4 + (Math.floor(cell / w) + 0.5) * size];
 }
 
-function arc([x1, y1], [x2, y2]) {
-  const rise = Math.min(HEIGHT - 16, 8 + Math.abs(x2 - x1) * 0.42);
-  return `M${x1.toFixed(1)} ${y1} C${x1.toFixed(1)} ${(y1 - rise * 1.3).toFixed(1)} ${x2.toFixed(1)} ${(y2 - rise * 1.3).toFixed(1)} ${x2.toFixed(1)} ${y2}`;
+function arc([x1, y1], [x2, y2], far) {
+  const wide = Math.abs(x2 - x1);
+  const rise = Math.min(wide * 1.6 + 6, (HEIGHT - 14) * Math.sqrt(wide / far)) * 1.33;
+  return `M${x1.toFixed(1)} ${y1} C${x1.toFixed(1)} ${(y1 - rise).toFixed(1)} ${x2.toFixed(1)} ${(y2 - rise).toFixed(1)} ${x2.toFixed(1)} ${y2}`;
 }
+
+/** Cells decided together: all that was committed between one evaluation and the next. */
+function decisions(events, canvas) {
+  const out = [];
+  let open = null;
+  for (const e of events) {
+    if (e.kind === "forward") open = null;
+    if (e.kind !== "commit" || (e.canvas && e.canvas !== canvas)) continue;
+    if (!open) out.push((open = []));
+    open.push(...expand(e.cells));
+  }
+  return out;
+}
+
+const middle = (cells) => cells[Math.floor(cells.length / 2)];
 
 function dot([cx, cy], r, fill) {
   return svg("circle", { cx: cx.toFixed(1), cy: cy.toFixed(1), r, fill });

@@ -16,6 +16,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   let pending = 0;
   let last = [];
 
+  const named = (value) => (isEnd(value) ? t("stage.end") : shown(value));
+
   function canForce(lane) {
     if (options.interventions) return (options.interventions[lane] ?? []).includes("force");
     return options.force !== false;
@@ -43,8 +45,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const top = make("p", { class: "uf-where-word" }, make("span", {}, place.join(" \u00b7 ")));
     if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
     parts.push(top);
-    const struck = cell.struck && cell.struck !== value ? make("s", {}, shown(cell.struck)) : null;
-    parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, isEnd(value) ? t("stage.end") : shown(value) || "\u2026", struck));
+    const struck = cell.struck && cell.struck !== value ? make("s", {}, named(cell.struck)) : null;
+    parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, named(value) || "\u2026", struck));
     parts.push(make("p", { class: "uf-say" }, sentence(cell, value)));
     const pair = PAIRS.find(([a, b]) => cell.dists?.[a] || cell.dists?.[b]);
     const names = pair ?? Object.keys(cell.dists ?? {}).filter((n) => n !== "truth" && n !== "residual").slice(0, 2);
@@ -63,13 +65,13 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   }
 
   function sentence(cell, value) {
-    const word = shown(value);
+    const word = named(value);
     const p = short(cell.chance ?? cell.p);
     if (cell.origin === "forced") return p ? t("say.forced", { p }) : t("say.forced.plain");
     if (cell.state === "withdrawn") return t(cell.why === "discard" ? "say.withdrawn.discard" : "say.withdrawn", { word });
     if (cell.state === "proposed") return t("say.proposed", { p });
-    if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: shown(cell.draft) }) : t("say.kept", { word: shown(cell.draft), u: short(cell.u) });
-    if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: short(cell.u), draft: shown(cell.struck ?? cell.draft), word });
+    if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: named(cell.draft) }) : t("say.kept", { word: named(cell.draft), u: short(cell.u) });
+    if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: short(cell.u), draft: named(cell.struck ?? cell.draft), word });
     if (cell.state === "committed") {
       const cut = cutWords(cell);
       if (cut) return t("say.sampled.cut", { n: cut, word, p });
@@ -110,11 +112,11 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       }
       const truth = chance(dists.truth, word);
       if (truth != null) pair.append(make("span", { class: "uf-truth", style: `left:${(100 * truth) / peak}%`, title: `${t("inspector.truth")} ${short(truth)}` }));
-      const said = [shown(word), ...all.filter((n) => dists[n]).map((n) => `${label(n)} ${short(chance(dists[n], word) ?? 0)}`), truth == null ? "" : `${t("inspector.truth")} ${short(truth)}`].filter(Boolean).join(", ");
-      const name = force ? `${said}. ${t("inspector.force.button", { word: shown(word) })}` : said;
+      const said = [named(word), ...all.filter((n) => dists[n]).map((n) => `${label(n)} ${short(chance(dists[n], word) ?? 0)}`), truth == null ? "" : `${t("inspector.truth")} ${short(truth)}`].filter(Boolean).join(", ");
+      const name = force ? `${said}. ${t("inspector.force.button", { word: named(word) })}` : said;
       return make("li", { "data-now": word === value, "data-gone": word === cell.struck && word !== value, "data-cut": Boolean(cut) },
-        make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? t("inspector.force.button", { word: shown(word) }) : null, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
-          make("span", { class: "uf-bar-word" }, isEnd(word) ? t("stage.end") : shown(word)), pair, nums));
+        make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? t("inspector.force.button", { word: named(word) }) : null, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
+          make("span", { class: "uf-bar-word", "data-long": named(word).length > 9 }, named(word)), pair, nums));
     });
     return make("ul", { class: "uf-bars" }, ...rows);
   }
@@ -138,20 +140,17 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const ratio = Math.min(1, Math.max(0, cell.ratio));
     const kept = cell.verdict === "accepted";
     const at = (share) => `${(100 * share).toFixed(2)}%`;
-    const svg = make("svg", { "aria-hidden": "true" },
-      make("rect", { x: "0", y: "25", width: "100%", height: "8", rx: "4", fill: "var(--line)" }),
-      make("rect", { x: "0", y: "25", width: at(ratio), height: "8", rx: "4", fill: "var(--accepted)" }),
-      make("line", { x1: at(ratio), x2: at(ratio), y1: "20", y2: "38", stroke: "var(--accepted)", "stroke-width": "2" }));
-    if (cell.u != null) {
-      const u = at(cell.u);
-      svg.append(make("line", { x1: u, x2: u, y1: "17", y2: "41", stroke: "var(--ink)", "stroke-width": "2" }));
-      svg.append(make("circle", { cx: u, cy: "29", r: "5.5", fill: "var(--page)", stroke: kept ? "var(--accepted)" : "var(--rejected)", "stroke-width": "2.5" }));
-    }
+    const marks = [
+      make("i", { class: "uf-track" }),
+      make("i", { class: "uf-region", style: `width:${at(ratio)}` }),
+      make("i", { class: "uf-limit", style: `left:${at(ratio)}` }),
+    ];
+    if (cell.u != null) marks.push(make("i", { class: "uf-drawn", "data-kept": kept, style: `left:${at(cell.u)}` }));
     const side = (share) => (share > 0.6 ? `right:${at(1 - share)};transform:translateX(${share > 0.88 ? "0" : "50%"})` : `left:${at(share)};transform:translateX(${share < 0.12 ? "0" : "-50%"})`);
-    const line = make("div", { class: "uf-line", role: "img", "aria-label": `${t("inspector.kept", { n: short(ratio) })}, ${t("inspector.drawn", { n: short(cell.u) })}` }, svg,
+    const line = make("div", { class: "uf-line", role: "img", "aria-label": `${t("inspector.kept", { n: short(ratio) })}, ${t("inspector.drawn", { n: short(cell.u) })}` }, ...marks,
       make("span", { style: `${side(ratio)};top:-.125rem` }, ratio >= 1 ? t("inspector.always") : t("inspector.kept", { n: short(ratio) })));
     if (cell.u != null) line.append(make("span", { class: "uf-u", style: `${side(cell.u)};bottom:-.25rem` }, t("inspector.drawn", { n: short(cell.u) })));
-    return [make("p", { class: "uf-head" }, t("inspector.was", { word: shown(cell.draft ?? cell.struck) })), line];
+    return [make("p", { class: "uf-head" }, t("inspector.was", { word: named(cell.draft ?? cell.struck) })), line];
   }
 
   /** One stroke a word: ink where this cell could look, hollow where not, itself in blue. Pointing lights the stage. */
@@ -171,7 +170,18 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       make("span", {}, t("inspector.sees", { n: cells.length, m })), svg);
   }
 
-  const later = () => { pending ||= requestAnimationFrame(draw); };
+  // While the cursor is dragged quickly the stage comes first: the bars follow some ten times a second.
+  let drawnAt = 0;
+  let rest = 0;
+  const later = () => {
+    const wait = drawnAt + 90 - performance.now();
+    if (wait > 0) {
+      rest ||= setTimeout(() => { rest = 0; later(); }, wait);
+      return;
+    }
+    drawnAt = performance.now();
+    pending ||= requestAnimationFrame(draw);
+  };
   const offs = [player.on("change", later), player.on("select", later)];
   draw();
   return {
@@ -179,6 +189,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     destroy() {
       offs.forEach((f) => f());
       cancelAnimationFrame(pending);
+      clearTimeout(rest);
       player.light(null);
       element.classList.remove("uf-inspector");
       element.replaceChildren();

@@ -273,12 +273,13 @@ class Lane {
       const verdict = group.kind === "accept" || group.kind === "reject";
       return !(verdict && expand(event.cells).every((c) => group.cells.includes(c)));
     }
-    // One pass proposes or withdraws as a whole; each verdict is a moment of its own.
+    // One pass proposes or withdraws as a whole; each verdict is a moment of its own, with what falls because of it.
+    if (kind === "withdraw" && group.kind === "reject") return false;
     return kind === "accept" || kind === "reject" || kind !== group.kind;
   }
 
   /** State after the first `count` events: from the nearest snapshot, at most 31 events are replayed. */
-  at(count) {
+  at(count, keep = true) {
     const begun = this.events[0]?.kind === "begin" ? 1 : 0;
     const k = Math.min(Math.max(count, begun), this.events.length);
     if (this.cached?.k === k) return this.cached.state;
@@ -297,7 +298,7 @@ class Lane {
       }
     }
     state.group = k ? this.index[k - 1].group : -1;
-    this.cached = { k, state };
+    if (keep) this.cached = { k, state };
     return state;
   }
 }
@@ -547,7 +548,7 @@ export class Player {
 
   /** State of a lane after its event n. */
   stateAt(lane, n) {
-    return this.record.get(lane)?.at(n + 1) ?? emptyState(lane);
+    return this.record.get(lane)?.at(n + 1, false) ?? emptyState(lane);
   }
 
   /** Cells that the evaluation which decided a cell could see. */

@@ -40,6 +40,7 @@ export function mount(element, player, { strings = {} } = {}) {
   element.classList.add("uf-table-box");
   element.replaceChildren(table);
   let rows = new Map();
+  let drawn = null;
   let clock = null;
   let version = -1;
   let pending = 0;
@@ -52,19 +53,22 @@ export function mount(element, player, { strings = {} } = {}) {
 
   function draw() {
     pending = 0;
-    const { items, lanes } = player.layout();
+    if (element.offsetParent === null && rows.size) return;
+    const layout = player.layout();
+    const { items, lanes } = layout;
     if (version !== player.version || clock !== player.clock) {
       rows = new Map();
       body.replaceChildren();
       version = player.version;
       clock = player.clock;
     }
-    items.forEach((item, i) => {
+    if (layout !== drawn) items.forEach((item, i) => {
       const event = lanes[item.lane].events[item.n];
       let tr = rows.get(event);
       if (!tr) rows.set(event, (tr = row(event)));
       if (body.children[i] !== tr) body.insertBefore(tr, body.children[i] ?? null);
     });
+    drawn = layout;
     const now = player.current;
     const tr = now && rows.get(now);
     if (tr !== marked) {
@@ -79,11 +83,15 @@ export function mount(element, player, { strings = {} } = {}) {
     if (tr) player.seekEvent(tr.dataset.lane, Number(tr.dataset.n));
   });
   const off = player.on("change", () => { pending ||= requestAnimationFrame(draw); });
+  // A folded table is not kept up to date: it catches up when it is opened.
+  const unfold = new ResizeObserver(draw);
+  unfold.observe(element);
   draw();
   return {
     draw,
     destroy() {
       off();
+      unfold.disconnect();
       cancelAnimationFrame(pending);
       element.replaceChildren();
     },

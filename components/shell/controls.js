@@ -42,11 +42,18 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     const help = setting.help && el("p", { class: "control-help", id: `${id}-help` }, setting.help);
     const group = el("div", { class: `control control-${kindOf(setting)}`, "data-setting": setting.name }, control.nodes, help, error);
     const picker = onpick && setting.kind === "cells" && el("button", { type: "button", class: "button plain pick", "aria-pressed": "false", onclick: () => pick(setting.name) }, words("control.pick"));
-    if (picker) group.insertBefore(picker, help || error);
+    if (picker) {
+      const label = group.querySelector("label");
+      group.prepend(el("div", { class: "control-head" }, label, picker));
+      const input = group.querySelector("input");
+      const reveal = (yes) => { input.hidden = !yes && !input.value; };
+      reveal(false);
+      group.reveal = reveal;
+    }
     const inputs = [...group.querySelectorAll("input, select, textarea")];
     inputs.forEach((i) => i.setAttribute("aria-describedby", [help && `${id}-help`, `${id}-error`].filter(Boolean).join(" ")));
     rows.set(setting.name, {
-      error, show: control.show, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); }), input: inputs[0], group,
+      error, show: control.show, reset: control.reset, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); }), input: inputs[0], group,
       invalid: (yes) => {
         group.classList.toggle("refused", yes);
         inputs.forEach((i) => (yes ? i.setAttribute("aria-invalid", "true") : i.removeAttribute("aria-invalid")));
@@ -87,7 +94,9 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     set(next) {
       for (const s of settings) if (s.name in next) {
         state[s.name] = next[s.name];
-        rows.get(s.name).show(next[s.name]);
+        const row = rows.get(s.name);
+        (row.reset ?? row.show)(next[s.name]);
+        row.group.reveal?.(false);
       }
     },
   };
@@ -143,10 +152,26 @@ const CONTROLS = {
     return { nodes: [el("div", { class: "control-head" }, el("label", { for: id }, setting.label), input)], show: (v) => { input.checked = v; } };
   },
 
+  // The seed's text, or one's own: the field for it is shown when it is wanted.
   words(setting, id, value, change, words) {
-    const input = el("textarea", { id, rows: 3, maxlength: setting.max ?? 600, spellcheck: "false", placeholder: words("control.words"), onchange: () => change(input.value) });
+    const input = el("textarea", { id, rows: 4, maxlength: setting.max ?? 600, spellcheck: "false", "aria-label": setting.label, placeholder: words("control.words"), onchange: () => change(input.value) });
+    const pick = (own) => el("input", { type: "radio", name: `${id}-whose`, id: `${id}-${own ? "own" : "seed"}`, value: own ? "own" : "seed", onchange: () => {
+      input.hidden = !own;
+      if (own) input.focus();
+      change(own ? input.value : "");
+    } });
+    const [seed, own] = [pick(false), pick(true)];
+    const box = el("fieldset", { class: "segments" }, el("legend", {}, setting.label),
+      el("div", { class: "segments-row" }, seed, el("label", { for: seed.id }, words("control.seed-text")), own, el("label", { for: own.id }, words("control.own-text"))), input);
+    function show(v) {
+      if (v) input.value = v;
+      own.checked = Boolean(v) || (own.checked && document.activeElement === input);
+      seed.checked = !own.checked;
+      input.hidden = seed.checked;
+    }
     input.value = value;
-    return { nodes: [el("label", { for: id }, setting.label), input], show: (v) => { input.value = v; } };
+    show(value);
+    return { nodes: [box], show: (v) => (v ? show(v) : null), reset: show };
   },
 
   text(setting, id, value, change, words) {

@@ -62,3 +62,13 @@ export const memory = {
     }
   },
 };
+
+/** The items of a recorded run: its header, then its events. */
+export function lines(text) {
+  return text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line));
+}
+
+/** A borrowed lane keeps its own title in its Begin; here it goes by the name that this exhibit gives it. */
+export function named(events, exhibit) {
+  return events.map((e) => (e.kind === "begin" ? { ...e, title: exhibit.lanes.find((l) => l.id === e.lane)?.title || e.title } : e));
+}

@@ -1,7 +1,7 @@
 // One exhibit: controls, lanes, note line, timeline, inspector, and under them idea, claims and question.
 // All that a run says goes to the player; everything here is drawn from its state.
 
-import { el, memory, outward, put, set } from "./dom.js";
+import { el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
@@ -220,7 +220,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       enter("queued");
     } else if (state.phase === "queued") enter("running");
     if (frame.refused) return refused(frame.refused);
-    player.push(frame);
+    player.push(frame.events ? { ...frame, events: named(frame.events, exhibit) } : frame);
     if (frame.failed) fail(frame.failed);
     if (frame.end) {
       state.took = performance.now() - state.started;
@@ -297,11 +297,11 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     try {
       const text = await transport.trace(exhibit.trace);
       if (!alive || busy()) return true;
-      player.load(text);
+      player.load(named(lines(text), exhibit));
       const head = player.header ?? {};
       state.asked = { settings: JSON.stringify({ ...panel.values(), ...head.settings }), seed: head.seed ?? state.seed };
       state.recordedOn = head.date ?? "";
-      enter("recorded");
+      enter(state.phase === "refused" ? "refused" : "recorded");
       return true;
     } catch (error) {
       console.error(error);

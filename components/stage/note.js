@@ -30,7 +30,7 @@ export function mountNote(element, player, { options = {} } = {}) {
     const key = `${note?.lane} ${note?.n} ${said}`;
     if (key === last) return;
     last = key;
-    line.replaceChildren(...pieces(said, note?.args ?? {}));
+    line.replaceChildren(...pieces(said, note?.args ?? {}, note?.key ?? ""));
     speak(said);
   }
 
@@ -47,13 +47,16 @@ export function mountNote(element, player, { options = {} } = {}) {
   };
 }
 
-/** Cut a sentence into text and underlined model words (those that stand in the note's args). */
-export function pieces(said, args) {
+/**
+ * Cut a sentence into text and underlined model words (those that stand in the note's args). A word that was struck is
+ * underlined as a draft; in notes on a rejection `word` is what went and `other` what came.
+ */
+export function pieces(said, args, key = "") {
   const kinds = new Map();
+  const struck = /reject|repair|struck/.test(key) && "other" in args;
   for (const [name, value] of Object.entries(args)) {
-    for (const word of Array.isArray(value) ? value : [value]) {
-      if (typeof word === "string" && word) kinds.set(word, DRAFTS.has(name) ? "draft" : "word");
-    }
+    const kind = DRAFTS.has(name) || (struck && name === "word") ? "draft" : "word";
+    for (const word of Array.isArray(value) ? value : [value]) if (typeof word === "string" && word) kinds.set(word, kind);
   }
   if (!kinds.size) return [said];
   const out = [];

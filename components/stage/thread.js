@@ -15,14 +15,11 @@ export function route(from, to, rows, lift) {
   let x = down ? from.x + lean * from.side : from.x;
   let y = down ? from.bottom : from.top;
   let path = `M${x} ${y}`;
-  // Sideways runs keep to the foot of a gutter, just above the words: its upper part belongs to struck drafts.
-  const turn = (x2, y2, foot) => {
-    const run = foot - 3.5 - lift * 6;
-    const r = Math.max(0, Math.min(7, Math.abs(x2 - x) / 2, Math.abs(run - y), Math.abs(y2 - run)));
-    const way = Math.sign(x2 - x);
-    const d1 = Math.sign(run - y);
-    const d2 = Math.sign(y2 - run);
-    path += ` L${x} ${run - d1 * r} Q${x} ${run} ${x + way * r} ${run} L${x2 - way * r} ${run} Q${x2} ${run} ${x2} ${run + d2 * r} L${x2} ${y2}`;
+  // Between two lines of words the thread falls first and swings sideways low, just above the next line: the upper part
+  // of a gutter belongs to struck drafts. Going up it is the same way backwards.
+  const swing = (x2, y2) => {
+    const [early, late] = down ? [0.88 - 0.1 * lift, 0.5] : [0.5, 0.12 + 0.1 * lift];
+    path += ` C${x} ${y + (y2 - y) * early} ${x2} ${y + (y2 - y) * late} ${x2} ${y2}`;
     x = x2;
     y = y2;
   };
@@ -31,22 +28,21 @@ export function route(from, to, rows, lift) {
     const wish = from.x + (to.x - from.x) * share;
     const row = rows[r];
     const gap = row.gaps.reduce((best, g) => (Math.abs(g - wish) < Math.abs(best - wish) ? g : best), row.gaps[0] ?? wish);
-    turn(gap, down ? row.top : row.bottom, down ? row.top : rows[r + 1].top);
+    swing(gap, down ? row.top : row.bottom);
     y = down ? row.bottom : row.top;
     path += ` L${x} ${y}`;
   }
-  if (down) turn(to.x, to.top, to.top);
-  else turn(to.x - lean * to.side, to.bottom, rows[to.row + 1].top);
+  swing(down ? to.x : to.x - lean * to.side, down ? to.top : to.bottom);
   return path;
 }
 
+/** A stitch: a shallow bow over the words between, low enough to stay clear of the line above. */
 function arc(from, to, lift) {
-  const h = 4.5 + 6 * lift;
-  const way = Math.sign(to.x - from.x);
-  const r = Math.min(Math.abs(to.x - from.x) / 2, 9);
-  const y = from.top - h;
-  return `M${from.x} ${from.top} C${from.x} ${y} ${from.x + way * r * 0.4} ${y} ${from.x + way * r} ${y}`
-    + ` L${to.x - way * r} ${y} C${to.x - way * r * 0.4} ${y} ${to.x} ${y} ${to.x} ${to.top}`;
+  const reach = to.x - from.x;
+  const bow = Math.min(5 + Math.abs(reach) * 0.03, 9.5 + 3 * lift) * 1.33;
+  const lean = Math.sign(reach) * Math.min(Math.abs(reach) * 0.22, 40);
+  const y = from.top - bow;
+  return `M${from.x} ${from.top} C${from.x + lean} ${y} ${to.x - lean} ${y} ${to.x} ${to.top}`;
 }
 
 /** Colour of decision k of m: the order ramp from dark to bright. */

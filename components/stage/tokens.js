@@ -1,7 +1,7 @@
 // The stage for words: each lane is a page of a book. Blanks keep their width, every word has a second line for
 // the draft that was struck out, so nothing moves while the model writes.
 
-import { isEnd, isPad, isPunctuation, make, short, shown, words } from "../player/words.js";
+import { isEnd, isPad, isPunctuation, make, shown, words } from "../player/words.js";
 import { fade, orderColour, route } from "./thread.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
@@ -9,7 +9,7 @@ const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn
 /**
  * Draw the text lanes of a player.
  * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false),
- * blanks (cells picked at first), hint (a line under the first head). Returns {draw, set, destroy}.
+ * blanks (cells picked at first). Returns {draw, set(options), destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
   const t = words(strings);
@@ -43,7 +43,23 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   }
 
   const later = () => { pending ||= requestAnimationFrame(draw); };
-  const off = [player.on("change", later), player.on("select", later), player.on("light", (what) => {
+  // Faster than some 12 changes a second there are no tweens, only states.
+  let changedAt = 0;
+  let calm = 0;
+  function changed() {
+    const now = performance.now();
+    if (now - changedAt < 80) {
+      if (!calm) element.setAttribute("data-quick", "");
+      clearTimeout(calm);
+      calm = setTimeout(() => {
+        calm = 0;
+        element.removeAttribute("data-quick");
+      }, 200);
+    }
+    changedAt = now;
+    later();
+  }
+  const off = [player.on("change", changed), player.on("select", later), player.on("light", (what) => {
     for (const [id, page] of pages) page.light(what?.lane === id ? what : null);
   })];
   // Only a change of width moves words to other lines; height changes are our own.
@@ -72,6 +88,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       off.forEach((f) => f());
       resize.disconnect();
       cancelAnimationFrame(pending);
+      clearTimeout(calm);
       for (const page of pages.values()) page.destroy();
       element.classList.remove("uf-stage");
       element.replaceChildren();
@@ -87,6 +104,7 @@ class Page {
     this.stale = true;
     this.reserve = 0;
     this.threadKey = "";
+    this.links = new Map();
     this.root = make("section", { class: "uf-lane", "data-lane": id });
     this.#head();
     this.svg = make("svg", { class: "uf-thread", "aria-hidden": "true" });
@@ -123,17 +141,17 @@ class Page {
 
   draw() {
     const { player, t, settings } = this;
-    const state = player.state(this.id);
-    this.state = state;
+    // Blanks are picked in the finished story, whatever moment the player shows.
+    const state = settings.pickBlanks ? player.stateAt(this.id, player.events(this.id).length - 1) : player.state(this.id);
     this.root.toggleAttribute("data-picking", Boolean(settings.pickBlanks));
     this.root.toggleAttribute("data-done", Boolean(state.done));
     this.root.querySelector(".uf-lane-head").hidden = settings.heads === false;
-    this.#drawHead(state);
     const grid = t("stage.grid", { title: state.title, n: state.cells.length });
     if (this.grid.getAttribute("aria-label") !== grid) this.grid.setAttribute("aria-label", grid);
     if (settings.pickBlanks && !this.picked) {
       this.picked = new Set(state.cells.flatMap((cell, i) => (cell.blank ? [i] : [])));
     }
+    this.#drawHead(state);
     this.#drawCells(state);
     if (this.stale) this.#fit();
     this.#reserveHeight(state);
@@ -143,7 +161,8 @@ class Page {
   #drawHead(state) {
     const { t, player } = this;
     text(this.title, state.title);
-    text(this.count, state.open ? t("stage.written", { n: state.written }) : t("stage.blanks", { n: state.written, m: state.blanks }));
+    if (this.settings.pickBlanks && this.picked) text(this.count, t("stage.picked", { n: this.picked.size }));
+    else text(this.count, state.open ? t("stage.written", { n: state.written }) : t("stage.blanks", { n: state.written, m: state.blanks }));
     text(this.ms, t("stage.ms", { n: state.t < 10 ? state.t.toFixed(1) : Math.round(state.t) }));
     text(this.drafts, state.draftCalls ? t("stage.draftcalls", { n: state.draftCalls }) : "");
     text(this.number, String(state.calls));
@@ -156,12 +175,11 @@ class Page {
 
   #layDots(most) {
     this.most = most;
-    const gap = most <= 24 ? 11 : most <= 40 ? 7.5 : Math.max(260 / most, 3);
+    const gap = most <= 20 ? 11 : Math.max(220 / most, 3);
     const r = Math.min(gap * 0.36, 3.6);
     this.dotViews = Array.from({ length: most }, (_, i) => make("circle", { cx: gap / 2 + i * gap, cy: 6, r }));
     this.dots.setAttribute("viewBox", `0 0 ${most * gap} 12`);
-    this.dots.setAttribute("width", `${most * gap}`);
-    this.dots.setAttribute("height", "12");
+    this.dots.style.width = `${(most * gap) / 16}rem`;
     this.dots.replaceChildren(...this.dotViews);
   }
 
@@ -222,7 +240,7 @@ class Page {
     const picking = this.settings.pickBlanks;
     const i = Number(view.root.dataset.cell);
     const picked = picking && this.picked.has(i);
-    const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done;
+    const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done && !picking;
     const key = `${fresh} ${chosen} ${picking} ${picked} ${this.settings.badges} ${state.open}`;
     if (view.cell === cell && view.key === key) return;
     view.cell = cell;
@@ -315,6 +333,8 @@ class Page {
     this.svg.setAttribute("height", String(this.page.clientHeight));
     this.stale = false;
     this.threadKey = "";
+    this.links.clear();
+    this.svg.replaceChildren();
   }
 
   /** An open page keeps room for what may still come, so that the page below it stays where it is. */
@@ -322,7 +342,7 @@ class Page {
     if (!state.open || !state.canvas) return;
     const lane = this.player.lane(this.id);
     const words = this.player.ended ? lane.extent : state.cells.length;
-    const key = `${words} ${this.page.clientWidth} ${state.given}`;
+    const key = `${words} ${this.page.clientWidth}`;
     if (this.reserveKey === key) return;
     this.reserveKey = key;
     const style = getComputedStyle(this.row);
@@ -337,8 +357,8 @@ class Page {
         const word = shown(cell.value);
         if (!word || isPad(word)) continue;
         const hugs = isPunctuation(word);
-        const w = measure(word, font) + (hugs ? 4 : px * 0.95);
-        if (used + w > this.page.clientWidth) {
+        const w = measure(word, font) + (hugs ? 3 : px * 0.7);
+        if (!hugs && used + w - px * 0.41 > this.page.clientWidth) {
           rows += 1;
           used = w;
         } else used += w;
@@ -359,32 +379,48 @@ class Page {
     if (key === this.threadKey) return;
     this.threadKey = key;
     if (!show || state.decisions.length < 2) {
+      this.links.clear();
       this.svg.replaceChildren();
       return;
     }
     const total = Math.max(state.blanks && !state.open ? state.blanks : state.decisions.length, 2);
-    const links = [];
+    const over = Boolean(state.done);
     const { decisions } = state;
+    for (const link of this.links.values()) link.used = false;
     for (let k = 1; k < decisions.length; k++) {
       const age = decisions.length - 1 - k;
-      const strength = fade(age, Boolean(state.done));
-      if (state.open && age > 10 && !state.done) continue;
+      const strength = fade(age, over);
+      if (strength <= 0.08 && age > 12) continue;
       for (const cell of decisions[k].cells) {
-        const to = this.boxes[cell];
-        const from = decisions[k - 1].cells.map((c) => this.boxes[c]).filter(Boolean)
-          .reduce((best, b) => (!best || distance(b, to) < distance(best, to) ? b : best), null);
-        if (!from || !to || from === to) continue;
-        from.side = this.#struckReach(decisions[k - 1].cells);
-        to.side = this.#struckReach([cell]);
-        const d = route(from, to, this.rows, (k % 4) / 3);
-        const width = age === 0 && !state.done ? 2 : 1.4;
-        links.push(make("path", { d, class: "uf-link", style: `stroke:${orderColour(k, total)};stroke-width:${width};opacity:${strength.toFixed(3)}` }));
-        if (age < 5 || state.done) {
-          links.push(make("circle", { cx: from.row > to.row ? to.x - (Math.sign(to.x - from.x) || 1) * to.side : to.x, cy: entry(from, to), r: age === 0 && !state.done ? 3 : 2, class: "uf-knot", style: `fill:${orderColour(k, total)};opacity:${Math.max(strength, 0.3).toFixed(3)}` }));
-        }
+        const link = this.#link(decisions, k, cell);
+        if (!link) continue;
+        link.used = true;
+        const now = age === 0 && !over;
+        link.path.setAttribute("style", `stroke:${orderColour(k, total)};stroke-width:${now ? 2 : 1.4};opacity:${strength.toFixed(3)}`);
+        link.knot.setAttribute("style", `fill:${orderColour(k, total)};opacity:${Math.max(strength, 0.3).toFixed(3)};r:${now ? 3 : age < 5 || over ? 2 : 0}px`);
       }
     }
-    this.svg.replaceChildren(...links);
+    for (const link of this.links.values()) link.group.setAttribute("visibility", link.used ? "visible" : "hidden");
+    if (this.svg.childElementCount !== this.links.size) this.svg.replaceChildren(...[...this.links.values()].map((link) => link.group));
+  }
+
+  /** The drawn link into a cell of decision k; its way is found once per layout. */
+  #link(decisions, k, cell) {
+    const key = `${decisions[k - 1].n} ${decisions[k].n} ${cell}`;
+    let link = this.links.get(key);
+    if (link !== undefined) return link;
+    const to = this.boxes[cell];
+    const from = decisions[k - 1].cells.map((c) => this.boxes[c]).filter(Boolean)
+      .reduce((best, b) => (!best || distance(b, to) < distance(best, to) ? b : best), null);
+    if (!from || !to || from === to) return null;
+    from.side = this.#struckReach(decisions[k - 1].cells);
+    to.side = this.#struckReach([cell]);
+    const x = from.row > to.row ? to.x - (Math.sign(to.x - from.x) || 1) * to.side : to.x;
+    const path = make("path", { d: route(from, to, this.rows, (k % 4) / 3), class: "uf-link" });
+    const knot = make("circle", { cx: x, cy: from.row > to.row ? to.bottom : to.top, class: "uf-knot" });
+    link = { path, knot, group: make("g", {}, path, knot), used: false };
+    this.links.set(key, link);
+    return link;
   }
 
   /** How far from its middle a word must be left so that the thread passes beside the draft struck out below it. */
@@ -459,10 +495,6 @@ class Page {
     });
     return best;
   }
-}
-
-function entry(from, to) {
-  return from.row > to.row ? to.bottom : to.top;
 }
 
 function distance(a, b) {

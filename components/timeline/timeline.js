@@ -4,7 +4,7 @@
 import { make, words } from "../player/words.js";
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
-const RANK = { reject: 6, failed: 6, withdraw: 5, accept: 4, propose: 3, commit: 2, preview: 1, done: 0 };
+const RANK = { reject: 6, failed: 6, withdraw: 5, accept: 4, propose: 3, commit: 2, preview: 1 };
 const ICONS = {
   first: "M3 3h2v10H3z M13 3v10L6 8z",
   back: "M11 3v10L4 8z",
@@ -54,6 +54,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   let order = null;
   let width = 0;
   let start = PAD;
+  let span = 1;
   let colours = null;
   let pending = 0;
   let spoken = "";
@@ -65,7 +66,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 
   // ---- the strips
 
-  const x = (key) => start + ((width - PAD - start) * key) / Math.max(order.span, 1e-9);
+  const x = (key) => start + ((width - PAD - start) * key) / Math.max(span, 1e-9);
 
   function palette() {
     const style = getComputedStyle(element);
@@ -81,7 +82,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     const laneHeight = Math.round((small ? 16 : 26) * rem);
     const height = Math.max(order.lanes.length, 1) * laneHeight + (small ? 4 : 8);
-    start = !small && order.lanes.length > 1 && width > 560 ? Math.round(128 * rem) : PAD;
+    span = axisSpan();
+    start = !small && order.lanes.length > 1 && width > 560 ? Math.round((width > 640 ? 146 : 110) * rem) : PAD;
     const ratio = globalThis.devicePixelRatio || 1;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -89,6 +91,16 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     order.lanes.forEach((lane, l) => paintLane(pen, lane, l, (small ? 2 : 6) + l * laneHeight, laneHeight, rem * (small ? 0.8 : 1)));
+  }
+
+  /** While a run is still coming the axis has room for what is expected, so that it does not slide with every event. */
+  function axisSpan() {
+    if (player.ended) return order.span;
+    if (player.clock === "calls") {
+      const expected = order.lanes.map((lane) => (lane.open ? 48 : player.state(lane.id).blanks));
+      return Math.max(order.span, ...expected) + 1;
+    }
+    return 1.5 ** Math.ceil(Math.log(Math.max(order.span, 8)) / Math.log(1.5));
   }
 
   function paintLane(pen, lane, l, top, height, scale) {
@@ -123,7 +135,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     });
     // Forward passes are bars behind the verdicts; of what falls on one pixel the rarest is drawn.
     const bars = marks.filter((m) => m.kind === "forward");
-    const room = bars.length > 1 ? (width - PAD - start) / Math.max(order.span, bars.length) : 40;
+    const room = bars.length > 1 ? (width - PAD - start) / Math.max(span, bars.length) : 40;
     for (const bar of bars) {
       if (!bar.main && room < 8) continue;
       pen.strokeStyle = bar.main ? colours.muted : colours["control-line"];
@@ -134,10 +146,12 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       pen.lineTo(bar.at, middle + reach);
       pen.stroke();
     }
-    const shown = marks.filter((m) => m.kind in RANK && m.kind !== "done").sort((a, b) => a.at - b.at || RANK[a.kind] - RANK[b.kind]);
-    shown.forEach((mark, i) => {
-      mark.room = (shown.slice(i + 1).find((m) => m.at > mark.at + 0.5)?.at ?? mark.at + 40) - mark.at;
-    });
+    const shown = marks.filter((m) => m.kind in RANK).sort((a, b) => a.at - b.at || RANK[a.kind] - RANK[b.kind]);
+    for (let i = shown.length - 1, next = Infinity; i >= 0; i--) {
+      const mark = shown[i];
+      if (shown[i + 1] && shown[i + 1].at > mark.at + 0.5) next = shown[i + 1].at;
+      mark.room = Math.min(next - mark.at, 40);
+    }
     const crowded = shown.filter((m) => m.room < 6).length > shown.length / 4;
     const bin = crowded ? 5 * scale : 2;
     const bins = new Map();
@@ -147,6 +161,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       if (!rival || RANK[mark.kind] >= RANK[rival.kind]) bins.set(slot, mark);
     }
     const drawn = [...bins.values()];
+    let tip = start;
     drawn.forEach((mark, i) => { mark.room = Math.max((drawn[i + 1]?.at ?? mark.at + 40) - mark.at, bin); });
     for (const mark of drawn) {
       const r = Math.max(1.8, Math.min(4.2 * scale, mark.room * 0.36));
@@ -155,9 +170,10 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       const n = Math.max(1, Math.min(many, Math.floor((mark.room - r) / step), 8));
       const shift = mark.room > 9 ? Math.min(7 * scale, mark.room * 0.3) : 0;
       for (let k = 0; k < n; k++) shape(pen, mark.kind, mark.at + shift + k * step, middle, r);
+      tip = Math.max(tip, mark.at + shift + (n - 1) * step + r + 4);
     }
-    const end = marks.find((m) => m.kind === "done" || m.kind === "failed");
-    edge(pen, lane, end, middle, height);
+    const end = ["done", "failed"].includes(lane.events[lane.events.length - 1]?.kind);
+    edge(pen, lane, end, Math.max(tip, ...bars.slice(-1).map((b) => b.at + 4)), middle, height);
   }
 
   function fitted(pen, title, room) {
@@ -167,10 +183,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     return `${cut.trimEnd()}\u2026`;
   }
 
-  function edge(pen, lane, end, middle, height) {
-    const i = order.items.findLastIndex((item) => order.lanes[item.lane] === lane);
-    if (i < 0) return;
-    const at = Math.min(x(order.axis[i]) + 9, width - 3);
+  function edge(pen, lane, end, tip, middle, height) {
+    if (!lane.events.length) return;
+    const at = Math.min(tip, width - 8);
     const reach = height * 0.34;
     pen.strokeStyle = colours.ink;
     pen.lineWidth = 1.5;
@@ -247,7 +262,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const here = x(order.axis[at - 1]);
     const next = order.axis.subarray(at).find((key) => key > order.axis[at - 1]);
     const room = (next === undefined ? width - PAD : x(next)) - here;
-    return Math.min(here + Math.min(room * 0.6, 13), width - 2);
+    return Math.min(here + Math.min(room * 0.9, 14), width - 2);
   }
 
   function draw() {

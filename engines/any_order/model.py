@@ -25,6 +25,7 @@ from engines.nn import (
     common_prefix,
     count_parameters,
     finish,
+    layers_of,
     norm,
     rotary_table,
     rotate,
@@ -51,6 +52,9 @@ class Network(nn.Module):
 
     Place 0 is BOS, place 1 + c is cell c; `length` cells at most.
     """
+
+    turn: Tensor
+    closed: Tensor
 
     def __init__(self, vocab: int, layers: int, width: int, heads: int, hidden: int, length: int = 64):
         super().__init__()
@@ -91,9 +95,9 @@ class Network(nn.Module):
             [F.embedding(tokens, self.embed), self.blank.expand(rows, ranks - prompt, -1)], dim=1
         )
         turn = self.turn[places].unsqueeze(1)
-        for depth, block in enumerate(self.blocks, 1):
+        for depth, layer in enumerate(layers_of(self.blocks), 1):
             x = two_streams(
-                x, block.layer(), self.config["heads"], turn, mask, 1 + known, last=depth == len(self.blocks)
+                x, layer, self.config["heads"], turn, mask, 1 + known, last=depth == len(self.blocks)
             )
         return F.linear(norm(x, self.norm), self.embed) + self.closed
 
@@ -140,7 +144,7 @@ class Session:
         config = network.config
         self.network = network
         self.heads, self.length = config["heads"], config["length"]
-        self.layers = [block.layer() for block in network.blocks]
+        self.layers = layers_of(network.blocks)
         self.cache = Cache(config["layers"], self.heads, self.length + 1, config["width"] // self.heads)
         self.params = count_parameters(network)
         self.reset()
@@ -184,8 +188,8 @@ class Session:
         # Prompt cells see each other, so a prompt is kept whole or not at all. -1: not even BOS is there.
         if prompt != self.prompt or start < prompt:
             start = -1
-        self.known, stale = known[: max(start, 0)], start < 0
-        self.prompt = -1 if stale else prompt
+        # If this call is interrupted, what lies beyond `start` must not be believed by the next one.
+        self.known, self.prompt = known[: max(start, 0)], -1 if start < 0 else prompt
         logits = self._evaluate(known[:ranks], prompt, list(targets), list(sees), start)
         self.known, self.prompt = known[:ranks], prompt
         begin = max(start, 0)

@@ -46,7 +46,7 @@ def loss(network: nn.Module, cells: Tensor, generator: torch.Generator) -> tuple
 
 @cache
 def held_out(count: int = JUDGED) -> tuple[list[tuple[Tensor, Tensor, int]], float, int]:
-    """Held-out questions [(order, values, prompt)], what they cost the grammar itself in nats, and the blanks in all."""
+    """Held-out questions [(order, values, prompt)], their cost in nats under the grammar, the blanks in all."""
     seeds = np.arange(stories.VALIDATION.start, stories.VALIDATION.start + count)
     automaton = stories.automaton()
     generator = torch.Generator().manual_seed(2504_20456)

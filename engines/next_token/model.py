@@ -18,6 +18,7 @@ from engines.nn import (
     common_prefix,
     count_parameters,
     finish,
+    layers_of,
     norm,
     rotary_table,
     rotate,
@@ -30,6 +31,9 @@ NEVER = (PAD, BOS, MASK)
 
 class Network(nn.Module):
     """Causal transformer with rotary positions and tied embeddings; about layers · (4d² + 3df) + vocab · d numbers."""
+
+    turn: Tensor
+    closed: Tensor
 
     def __init__(self, vocab: int, layers: int, width: int, heads: int, hidden: int, length: int = 64):
         super().__init__()
@@ -52,8 +56,7 @@ class Network(nn.Module):
         heads = self.config["heads"]
         turn = self.turn[: tokens.shape[1]]
         x = F.embedding(tokens, self.embed)
-        for block in self.blocks:
-            layer = block.layer()
+        for layer in layers_of(self.blocks):
             q, k, v = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads).chunk(3, dim=1)
             heard = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=True)
             x = finish(x, heard, layer)
@@ -73,7 +76,7 @@ class Session:
         config = network.config
         self.network = network
         self.heads, self.capacity = config["heads"], config["length"] + 1
-        self.layers = [block.layer() for block in network.blocks]
+        self.layers = layers_of(network.blocks)
         self.cache = Cache(config["layers"], self.heads, self.capacity, config["width"] // self.heads)
         self.params = count_parameters(network)
         self.reset()

@@ -233,18 +233,18 @@ def compile_grammar(grammar: Grammar, vocab: Sequence[str]) -> "Automaton":
             for p, word, target in expander.first(node):
                 bucket = by_word.setdefault(END if word is None else ids[word], {})
                 bucket[target] = bucket.get(target, 0.0) + weight * p
-        row = []
-        for word, bucket in sorted(by_word.items()):
+        row: list[tuple[int, float, int]] = []
+        for word_id, bucket in sorted(by_word.items()):
             total = sum(bucket.values())
-            if word == END:
-                row.append((word, total, -1))
+            if word_id == END:
+                row.append((word_id, total, -1))
                 continue
             after = tuple(sorted((target, w / total) for target, w in bucket.items()))
             rounded = tuple((target, round(w, 9)) for target, w in after)
             if rounded not in number:
                 number[rounded] = len(queue)
                 queue.append(after)
-            row.append((word, total, number[rounded]))
+            row.append((word_id, total, number[rounded]))
         arcs.append(row)
     return Automaton(_merge(arcs), len(vocab))
 
@@ -405,7 +405,7 @@ class Automaton:
             mark = np.zeros(self.states, dtype=bool)
             mark[self.dst[here]] = True
             states = np.flatnonzero(mark)
-        beta = np.zeros(self.states)
+        beta: np.ndarray = np.zeros(self.states)
         beta[self.final] = 1.0
         after: list[np.ndarray] = [np.empty(0)] * len(edges)
         scales = [0.0] * len(edges)
@@ -419,7 +419,7 @@ class Automaton:
             top = beta.max()
             if top == 0.0:
                 return [], [], [-np.inf]
-            beta /= top
+            beta = beta / top
             scales[cell] = float(np.log(top))
         return edges, after, [*scales, float(np.log(beta[0])) if beta[0] > 0 else -np.inf]
 
@@ -445,7 +445,7 @@ class Automaton:
     def marginals(self, visible: Sequence[int] | np.ndarray) -> np.ndarray:
         """p(cell | all visible cells), (n, V); visible cells get a one. Refused if no story agrees."""
         edges, chances = self._posterior(visible)
-        alpha = np.zeros(self.states)
+        alpha: np.ndarray = np.zeros(self.states)
         alpha[0] = 1.0
         out = np.zeros((len(edges), self.vocab_size))
         for cell, (here, chance) in enumerate(zip(edges, chances, strict=True)):
@@ -516,7 +516,7 @@ class Automaton:
         """sum_i H(cell_i | visible) - H(cells | visible), nats: what filling them independently must lose."""
         rows = self.marginals(visible)[sorted(set(cells))]
         alone = -float(np.sum(rows * np.log(np.where(rows > 0, rows, 1.0))))
-        return alone - self.joint_entropy(visible, cells)
+        return max(0.0, alone - self.joint_entropy(visible, cells))  # rounding alone goes below zero
 
 
 # --- the world
@@ -562,8 +562,8 @@ def encode(text: str) -> list[int]:
     ids = []
     for piece in re.findall(r"[.,]|[^\s.,]+", text.lower()):
         if piece not in _ID or piece in SPECIALS:
-            first, second, third = nearest(piece)
-            raise
+            near = ", ".join(nearest(piece))
+            raise Refused(f"The stories do not know the word '{piece[:40]}'. Nearest: {near}.", field="text")
         ids.append(_ID[piece])
     return ids
 

@@ -73,21 +73,20 @@ def test_a_position_never_sees_what_comes_after_it(causal):
 def test_a_session_that_failed_half_way_does_not_believe_its_cache(causal, monkeypatch):
     tokens = [next_token.BOS, *words(9)]
     session = causal.session()
-    session(tokens[:4], 1)
-    calls = []
-
-    def break_late(*arguments):
-        calls.append(1)
-        if len(calls) > 1:
-            raise RuntimeError("interrupted")
-        return write(*arguments)
-
+    session(tokens, 1)
     write = session.cache.write
+
+    def break_late(layer, *arguments):
+        if layer == 2:
+            raise RuntimeError("interrupted")
+        return write(layer, *arguments)
+
     monkeypatch.setattr(session.cache, "write", break_late)
     with pytest.raises(RuntimeError):
-        session(tokens, 1)
+        session([*tokens[:4], *words(5, seed=9)], 1)
     monkeypatch.undo()
-    torch.testing.assert_close(session(tokens, 1), causal(torch.tensor([tokens]))[0, -1:].detach(), **CLOSE)
+    grown = [*tokens, 7]
+    torch.testing.assert_close(session(grown, 1), causal(torch.tensor([grown]))[0, -1:].detach(), **CLOSE)
 
 
 def test_special_cells_are_never_predicted(causal, subset):
@@ -153,6 +152,15 @@ def test_the_first_guess_of_a_draft_equals_the_first_check(subset):
     assert session.last["computes"] == [*cells[5:7], *cells[5:8]], "nobody looks at the last draft"
 
 
+def test_asking_other_blanks_of_the_same_cells_computes_no_content(subset):
+    cells, values = question()
+    session = subset.session()
+    session(cells[:6], values[:6], 4, [6], [6])
+    again = session(cells[:6], values[:6], 4, [7, 8], [6, 5])
+    assert session.last == {"reads": cells[:6], "computes": [7, 8]}
+    torch.testing.assert_close(again, subset.session()(cells[:6], values[:6], 4, [7, 8], [6, 5]), **CLOSE)
+
+
 def test_a_rejected_draft_is_forgotten(subset):
     cells, values = question()
     session = subset.session()
@@ -193,6 +201,25 @@ def test_a_changed_prompt_is_computed_anew(subset):
     longer = session(cells[:6], values[:6], 5, [6], [6])
     torch.testing.assert_close(longer, subset.session()(cells[:6], values[:6], 5, [6], [6]), **CLOSE)
     assert session.last["reads"] == []
+
+
+def test_a_subset_session_that_failed_half_way_does_not_believe_its_cache(subset, monkeypatch):
+    cells, values = question()
+    session = subset.session()
+    session(cells[:9], values[:9], 4, [cells[9]], [9])
+    write = session.cache.write
+
+    def break_late(layer, *arguments):
+        if layer == 2:
+            raise RuntimeError("interrupted")
+        return write(layer, *arguments)
+
+    monkeypatch.setattr(session.cache, "write", break_late)
+    with pytest.raises(RuntimeError):
+        session(cells[:8], [*values[:5], *words(3, seed=9)], 4, [cells[8]], [8])
+    monkeypatch.undo()
+    logits = session(cells[:9], values[:9], 4, [cells[9]], [9])
+    torch.testing.assert_close(logits, subset.session()(cells[:9], values[:9], 4, [cells[9]], [9]), **CLOSE)
 
 
 def test_with_nothing_known_only_bos_answers(subset):
