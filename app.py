@@ -18,8 +18,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860 on")
     parser.add_argument("--host", default=None, help="default: this machine only")
     args = parser.parse_args()
-    blocks = build(Desk(catalog.EXHIBITS, run, measure))
-    blocks.queue(max_size=256).launch(
+    desk = Desk(catalog.EXHIBITS, run, measure)
+    desk.warm()
+    build(desk).queue(max_size=256).launch(
         server_name=args.host, server_port=args.port, **launch_options(page_data(catalog.EXHIBITS))
     )
 

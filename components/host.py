@@ -87,7 +87,7 @@ def build(desk: Desk) -> gr.Blocks:
         wire = host(desk)
         # the pool bounds and orders the runs; Gradio's own limits would queue them a second time, unseen
         quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": None,
-                                 "api_visibility": "private"}  # fmt: skip
+                                 "api_visibility": "private"}
         wire.run(run, None, wire, **quiet)
         wire.measure(measure, None, wire, **quiet)
         blocks.unload(leave)
@@ -108,7 +108,7 @@ def launch_options(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> d
         "show_error": False, "run_history": False, "strict_cors": True, "max_file_size": "1mb",
         "favicon_path": str(ROOT / "components" / "shell" / "logo.svg"),
         "app_kwargs": {"routes": routes(data, assets), "middleware": [Middleware(FirstPaint, head=head, body=body)]},
-    }  # fmt: skip
+    }
 
 
 def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:

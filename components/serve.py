@@ -241,7 +241,7 @@ class Pool:
             except Exception as error:  # a worker must outlive any engine; the page gets one line, the log the rest
                 log.exception("run %s failed", job.id[:8])
                 job.say(failed={"code": type(error).__name__, "message": "The engine broke in this run.",
-                                "fix": "Try another seed, or go back to the default settings."})  # fmt: skip
+                                "fix": "Try another seed, or go back to the default settings."})
             finally:
                 with self._cond:
                     self._running.remove(job)
@@ -262,6 +262,20 @@ class Desk:
     ):
         self.exhibits, self.run, self.measure = exhibits, run, measure
         self.pool = pool or Pool()
+
+    def warm(self) -> None:
+        """Load what the exhibits need, in the background, so that nobody's first run waits for it."""
+
+        def work() -> None:
+            for slug in self.exhibits:
+                try:
+                    events = self.run(slug, {}, None, [], lambda: False, None)
+                    next((e for e in events if isinstance(e, ev.Commit)), None)
+                    events.close()  # type: ignore[attr-defined]
+                except UnfoldError as error:
+                    log.warning("%s cannot run: %s", slug, error)
+
+        threading.Thread(target=work, name="warm", daemon=True).start()
 
     async def stream_run(self, request: Any, session: str) -> AsyncIterator[dict[str, Any]]:
         """Frames of a run. A newer run of the same page stops the older one."""
@@ -325,7 +339,7 @@ class Desk:
         except Exception as error:
             log.exception("run %s failed", job.id[:8])
             self._fail(job, open_lanes, type(error).__name__, "The engine broke in this run.",
-                       "Try another seed, or go back to the default settings.")  # fmt: skip
+                       "Try another seed, or go back to the default settings.")
         finally:
             events.close()  # type: ignore[attr-defined]
         job.say(end={"digest": ev.digest(written), "reason": "cancelled" if job.cancelled else "finished"})

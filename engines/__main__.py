@@ -108,7 +108,7 @@ def sentence(r: dict[str, Any]) -> str:
     """One line of a ClaimResult, for a terminal."""
     word = {True: "holds", False: "does not hold here", None: "undecided"}[r["holds"]]
     return (f"{r['id']:32} {r['here']:.4g} [{r['low']:.4g}, {r['high']:.4g}] {r['unit']}, n = {r['n']}: {word}"
-            + (f" ({r['reason']})" if r.get("reason") and not r["holds"] else ""))  # fmt: skip
+            + (f" ({r['reason']})" if r.get("reason") and not r["holds"] else ""))
 
 
 def _record(args: argparse.Namespace) -> int:
@@ -130,7 +130,7 @@ def _train(args: argparse.Namespace) -> int:
     from engines import training  # noqa: PLC0415
 
     return int(training.main(args.recipe, args.device, args.jobs, every_recipe=args.all, steps=args.steps,
-                             seconds=args.seconds) or 0)  # fmt: skip
+                             seconds=args.seconds) or 0)
 
 
 def _weights(args: argparse.Namespace) -> None:

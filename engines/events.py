@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -229,7 +229,7 @@ KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (Begin, Phase, Forward, Propose, Accept, Reject, Commit, Withdraw, Preview, Measure, Note, Done,
                 Failed)
-}  # fmt: skip
+}
 _CLOSED = {
     ("phase", "unit"): UNITS,
     ("phase", "state"): ("start", "end"),
@@ -239,6 +239,10 @@ _CLOSED = {
     ("preview", "dtype"): ("png", "u8", "f16"),
     ("done", "reason"): REASONS,
 }
+
+
+# What a decoding loop is: a generator of events that returns the summary of its Done.
+Steps = Generator[Event, None, dict[str, Any]]
 
 
 def _plain(value: Any) -> Any:
@@ -442,7 +446,7 @@ def write_trace(header: dict[str, Any], events: list[Event]) -> str:
     """A trace file: JSON lines, the header first. The digest is computed here."""
     head = {"trace": VERSION, **header, "digest": digest(events)}
     return "\n".join(json.dumps(x, ensure_ascii=False, separators=(",", ":"))
-                     for x in (head, *(e.to_json() for e in events))) + "\n"  # fmt: skip
+                     for x in (head, *(e.to_json() for e in events))) + "\n"
 
 
 MAX_BYTES, MAX_EVENTS = 16_000_000, 60_000

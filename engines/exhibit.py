@@ -43,7 +43,7 @@ class Setting:
     def describe(self) -> dict[str, Any]:
         """What the page needs to draw the control."""
         out = {"kind": self.kind, "name": self.name, "default": self.default, "label": self.label,
-               "help": self.help, "unit": self.unit, "advanced": self.advanced}  # fmt: skip
+               "help": self.help, "unit": self.unit, "advanced": self.advanced}
         for key in ("min", "max", "step"):
             if hasattr(self, key):
                 out[key] = getattr(self, key)
@@ -95,7 +95,7 @@ class Bool(Setting):
     kind: ClassVar[str] = "bool"
 
     def parse(self, value: Any) -> bool:
-        known = {True: True, False: False, "true": True, "false": False, "1": True, "0": False, 1: True, 0: False}
+        known = {1: True, 0: False, "true": True, "false": False, "1": True, "0": False}  # 1 is True as a key
         if not isinstance(value, bool | int | str) or value not in known:
             raise self.refuse(value, "true or false")
         return known[value]
@@ -179,7 +179,8 @@ class Lane:
     """One decode loop of an exhibit: `decode(settings, noise, meter) -> Iterator[Event]`.
 
     interventions: what a user may change (`force`, `reseed`). vocabulary: word -> id, for forced words.
-    nets: what is loaded and warmed before t = 0; a function where it depends on the settings.
+    nets: what is loaded before t = 0. warm: what else must not be paid for by the lane that comes first, such as
+    the compiled grammar. Both are functions of the settings.
     """
 
     decode: Decode
@@ -189,6 +190,7 @@ class Lane:
     default: bool = True
     interventions: tuple[str, ...] = ("force", "reseed")
     vocabulary: Callable[[], dict[str, int]] | None = None
+    warm: Callable[[SimpleNamespace], Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +285,7 @@ class Exhibit:
         for name in given or {}:
             if name not in known:
                 raise Refused(f"{self.slug} has no setting {str(name)[:40]!r}; it has {', '.join(known)}",
-                              str(name)[:40])  # fmt: skip
+                              str(name)[:40])
         return SimpleNamespace(**{n: s.parse((given or {}).get(n, s.default)) for n, s in known.items()})
 
     def default_lanes(self) -> list[str]:
@@ -307,4 +309,4 @@ class Exhibit:
                        for c in self.claims],
             "difficulty": self.difficulty, "minutes": self.minutes, "seed": self.seed,
             "why_this_seed": self.why_this_seed, "recorded": self.recorded,
-        }  # fmt: skip
+        }

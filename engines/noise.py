@@ -57,6 +57,7 @@ class Noise:
         self._force = {int(i["cell"]): i for i in interventions if i["do"] == "force"}
         self._reseed = [i for i in interventions if i["do"] == "reseed"]
         self._used: set[int] = set()
+        self._drawn: dict[int, int] = {}
 
     def _key(self, stream: str, cell: int) -> tuple[int, int]:
         """(seed in force, visit) of the next number of this stream at this cell."""
@@ -95,13 +96,21 @@ class Noise:
             index = int(min(np.searchsorted(cdf, u * cdf[-1], side="right"), np.flatnonzero(row)[-1]))
             if forced is not None:
                 index = forced
+            self._drawn[cell] = index
             out.append(Draw(index, float(row[index] / cdf[-1]), forced is not None))
         return out
 
     def accept(self, cells: list[int], ratio: list[float] | np.ndarray) -> list[tuple[float, bool]]:
-        """(u, yes) per cell: yes iff u < ratio. A forced cell says yes."""
-        u = self.uniform("accept", cells)
-        return [(float(x), bool(x < r or self._forced(c) is not None)) for c, x, r in zip(cells, u, ratio, strict=True)]
+        """(u, yes) per cell: yes iff u < ratio.
+
+        A forced cell says yes to the forced value and no to any other: a draft that was drawn before the force
+        began is then replaced by it.
+        """
+        out = []
+        for cell, u, r in zip(cells, self.uniform("accept", cells), ratio, strict=True):
+            forced = self._forced(cell)
+            out.append((float(u), bool(u < r) if forced is None else self._drawn.get(cell, forced) == forced))
+        return out
 
     def forced(self, cell: int) -> bool:
         """Is this cell's value held by a user now? Then its Commit has origin `forced`."""

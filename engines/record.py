@@ -67,10 +67,10 @@ def save_claims(slug: str, results: list[dict[str, Any]]) -> None:
     exhibit = runtime.resolve(slug)
     parsed = exhibit.parse({})
     nets = sorted({n for name in exhibit.lanes for lane, own in [runtime.lane_of(exhibit, name, parsed)]
-                   for n in lane.nets(own)})  # fmt: skip
+                   for n in lane.nets(own)})
     body = {"exhibit": slug, "date": date.today().isoformat(), "machine": f"{platform.machine()}, one thread, CPU",
             "models": {n: weights.sha256(n) for n in nets},
-            "claims": [kept[c.id] for c in exhibit.claims if c.id in kept]}  # fmt: skip
+            "claims": [kept[c.id] for c in exhibit.claims if c.id in kept]}
     path.write_text(json.dumps(body, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 

@@ -64,7 +64,7 @@ class Net:
         ms, self._ms = self._ms, None
         return ev.Forward(net=self.name, mode=mode, reads=ev.spans(reads), computes=ev.spans(computes),
                           predicts=ev.spans(predicts), calls=self.calls, nfe=self.nfe, ms=ms,
-                          cache_bytes=int(getattr(self.session, "cache_bytes", 0)))  # fmt: skip
+                          cache_bytes=int(getattr(self.session, "cache_bytes", 0)))
 
 
 class Meter:
@@ -91,7 +91,7 @@ class Meter:
         """The entry of a network in Begin."""
         session = self.net(name).session
         return {"id": name, "role": role, "params": int(getattr(session, "params", 0)),
-                "bytes": int(getattr(session, "bytes", 0))}  # fmt: skip
+                "bytes": int(getattr(session, "bytes", 0))}
 
     @contextmanager
     def preview(self) -> Iterator[None]:
@@ -108,6 +108,7 @@ class _Open:
     """A lane that is running."""
 
     name: str
+    title: str
     steps: Iterator[ev.Event]
     noise: Noise
     meter: Meter
@@ -220,7 +221,7 @@ def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) ->
 def _drive(
     exhibit: Exhibit, settings: SimpleNamespace, seed: int, changes: list[dict[str, Any]], cancel: Cancel,
     lanes: list[str], provide: Callable[[str], Any],
-) -> Iterator[ev.Event]:  # fmt: skip
+) -> Iterator[ev.Event]:
     open_: list[_Open] = []
     for name in lanes:
         lane, own = lane_of(exhibit, name, settings)
@@ -229,7 +230,10 @@ def _drive(
         noise.vocabulary = lane.vocabulary() if lane.vocabulary else {}
         for net in lane.nets(own):
             meter.net(net)
-        open_.append(_Open(name, iter(lane.decode(own, noise, meter)), noise, meter))
+        if lane.warm:
+            lane.warm(own)
+        title = exhibit.lanes[name].title or lane.title
+        open_.append(_Open(name, title, iter(lane.decode(own, noise, meter)), noise, meter))
     try:
         while running := [o for o in open_ if not o.over]:
             lane_ = min(running, key=lambda o: o.ns)  # min keeps the first of equals: lane order
@@ -244,7 +248,7 @@ def _check_cells(lane: _Open, begin: ev.Begin) -> None:
     size = ev.canvas_size(begin.canvases[0])
     for cell in lane.noise.forced_cells:
         if not 0 <= cell < size:
-            raise Refused(f"intervention: cell {cell} does not exist; lane {lane.name!r} has cells 0 to {size - 1}", "i")
+            raise Refused(f"intervention: cell {cell} does not exist; the page has cells 0 to {size - 1}", "i")
 
 
 def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
@@ -257,6 +261,7 @@ def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
         event = next(lane.steps)
         if isinstance(event, ev.Begin):
             _check_cells(lane, event)
+            event = replace(event, title=lane.title)
         if isinstance(event, ev.Preview):
             lane.size += len(event.data)
         lane.size += 300
@@ -274,7 +279,7 @@ def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
         event = ev.Failed(code=type(error).__name__.lower(), message=str(error), fix=error.fix)
     except Exception as error:  # a lane of ours broke: the run goes on, the reason is told in one line
         event = ev.Failed(code="internal", message=f"{type(error).__name__}: {str(error)[:200]}",
-                          fix="Try another seed; if it happens again, report it with this link.")  # fmt: skip
+                          fix="Try another seed; if it happens again, report it with this link.")
     lane.ns += max(0, time.thread_time_ns() - start - (lane.meter.preview_ns - previews))
     lane.over = isinstance(event, ev.Done | ev.Failed)
     event = replace(event, lane=lane.name, n=lane.n, t=lane.ns / 1e6)
@@ -287,21 +292,21 @@ def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
 
 
 def header(exhibit: str | Exhibit, settings: dict[str, Any] | None, seed: int | None,
-           interventions: Iterable[dict[str, Any]] = (), lanes: Iterable[str] | None = None) -> dict[str, Any]:  # fmt: skip
+           interventions: Iterable[dict[str, Any]] = (), lanes: Iterable[str] | None = None) -> dict[str, Any]:
     """The header of a run's trace: what was run, on which weights, by which machine."""
     exhibit = resolve(exhibit)
     parsed = exhibit.parse(settings)
     files = sorted({n for name in check_lanes(exhibit, lanes) for lane, own in [lane_of(exhibit, name, parsed)]
-                    for n in lane.nets(own)})  # fmt: skip
+                    for n in lane.nets(own)})
     return {"exhibit": exhibit.slug, "settings": vars(parsed), "seed": exhibit.seed if seed is None else seed,
             "interventions": list(interventions), "models": {f: weights.sha256(f) for f in files},
-            "runtime": machine()}  # fmt: skip
+            "runtime": machine()}
 
 
 def machine() -> dict[str, Any]:
     """What `equal runtime` means: traces are promised to be equal only where this is."""
     return {"torch": torch.__version__, "device": "cpu", "backend": "eager", "threads": torch.get_num_threads(),
-            "cpu": platform.machine()}  # fmt: skip
+            "cpu": platform.machine()}
 
 
 @dataclass
@@ -342,7 +347,7 @@ class Trial:
 def measure(
     exhibit: str | Exhibit, effort: float = 1.0, seed: int | None = None, cancel: Cancel | None = None,
     claims: Iterable[str] | None = None, subject: Any = None, nets: Callable[[str], Any] | None = None,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:
     """ClaimResults (DESIGN 4) with growing n; the last of each claim has `final` true."""
     exhibit = resolve(exhibit)
     if not 0 < effort <= 100:
@@ -368,7 +373,7 @@ def measure(
 def complete(claim: Claim, result: dict[str, Any]) -> dict[str, Any]:
     """A claim's own figures with what is known of the claim and of this machine."""
     base = {"id": claim.id, "text": claim.text, "kind": claim.kind, "must": claim.must, "paper": claim.paper,
-            "unit": claim.unit, "baseline": claim.baseline}  # fmt: skip
+            "unit": claim.unit, "baseline": claim.baseline}
     if claim.threshold:
         base["threshold"] = claim.threshold
         if "holds" not in result:
@@ -383,6 +388,6 @@ def verdict(threshold: dict[str, Any], result: dict[str, Any]) -> bool | None:
     tests = {
         ">": (low > value, high <= value), ">=": (low >= value, high < value),
         "<": (high < value, low >= value), "<=": (high <= value, low > value),
-    }  # fmt: skip
+    }
     yes, no = tests[threshold["op"]]
     return True if yes else False if no else None

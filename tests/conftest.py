@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -27,8 +28,6 @@ class GrammarNet:
     params, bytes, cache_bytes = 0, 0, 0
 
     def __call__(self, cells: list[int], values: list[int], prompt: int, targets: list[int], sees: list[int]) -> Any:
-        import numpy as np
-
         length = max([*cells, *targets]) + 1
         out = []
         for target, n in zip(targets, sees, strict=True):

@@ -1,10 +1,11 @@
 // The inspector: how one word was decided. Both distributions as paired bars with both numbers, the grammar's truth
 // as an ink line, the number line on which a guess was kept or struck, and what the cell could see.
 
-import { isEnd, isPad, make, short, shown, words } from "../player/words.js";
+import { isEnd, isPad, make, quoted, short, shown, words } from "../player/words.js";
 
 const PAIRS = [["q", "p"], ["before", "after"]];
 const MOST = 6;
+const LEAST = 4; // so many are shown even when one word is certain: others can still be forced
 
 /**
  * options: interventions ({lane: [...]}; a lane that has "force" gets buttons) or force (true: all lanes).
@@ -45,8 +46,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const top = make("p", { class: "uf-where-word" }, make("span", {}, place.join(" \u00b7 ")));
     if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
     parts.push(top);
-    const struck = cell.struck && cell.struck !== value ? make("s", {}, named(cell.struck)) : null;
-    parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, named(value) || "\u2026", struck));
+    const struck = cell.struck && cell.struck !== value ? make("s", {}, quoted(cell.struck)) : null;
+    parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, (isEnd(value) ? named(value) : quoted(value)) || "\u2026", struck));
     parts.push(make("p", { class: "uf-say" }, sentence(cell, value)));
     const pair = PAIRS.find(([a, b]) => cell.dists?.[a] || cell.dists?.[b]);
     const names = pair ?? Object.keys(cell.dists ?? {}).filter((n) => n !== "truth" && n !== "residual").slice(0, 2);
@@ -96,7 +97,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     for (const word of [value, cell.struck, cell.draft]) if (word != null) note(word, 0, 2);
     for (const [word, p] of dists.residual?.top ?? []) note(word, p * 0.3);
     const by = (word) => Math.max(...names.map((n) => chance(dists[n], word) ?? 0));
-    const list = [...seen.entries()].filter(([w]) => !isPad(w)).sort((a, b) => b[1] - a[1]).slice(0, MOST).map(([w]) => w).sort((a, b) => by(b) - by(a));
+    const list = [...seen.entries()].filter(([w]) => !isPad(w)).sort((a, b) => b[1] - a[1]).filter(([, weight], i) => i < LEAST || weight >= 0.005).slice(0, MOST).map(([w]) => w).sort((a, b) => by(b) - by(a));
     const all = [...names, ...(dists.residual && cell.verdict === "rejected" ? ["residual"] : [])];
     const peak = Math.max(0.05, ...list.flatMap((w) => [...all, "truth"].map((n) => chance(dists[n], w) ?? 0)));
     const force = canForce(focus.lane);
@@ -110,7 +111,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
         if (name !== "residual" || p > peak * 0.03) pair.append(make("span", { class: "uf-one", "data-name": name, style: `width:${(100 * (p ?? 0)) / peak}%` }));
         if (name !== "residual") nums.append(make(name === names[1] ? "b" : "span", {}, cut && name === "after" ? t("inspector.cut") : p == null ? "<.01" : short(p)));
       }
-      const truth = chance(dists.truth, word);
+      const truth = chance(dists.truth, word) ?? (dists.truth && dists.truth.rest < 0.005 ? 0 : null);
       if (truth != null) pair.append(make("span", { class: "uf-truth", style: `left:${(100 * truth) / peak}%`, title: `${t("inspector.truth")} ${short(truth)}` }));
       const said = [named(word), ...all.filter((n) => dists[n]).map((n) => `${label(n)} ${short(chance(dists[n], word) ?? 0)}`), truth == null ? "" : `${t("inspector.truth")} ${short(truth)}`].filter(Boolean).join(", ");
       const name = force ? `${said}. ${t("inspector.force.button", { word: named(word) })}` : said;

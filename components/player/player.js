@@ -319,6 +319,7 @@ export class Player {
     this.reducedMotion = reducedMotion ?? (globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches || false);
     this.playing = false;
     this.timer = 0;
+    this.titles = new Map();
     this.#clear(null);
   }
 
@@ -502,6 +503,18 @@ export class Player {
 
   get lanes() {
     return [...this.record.keys()];
+  }
+
+  /** Call a lane by the page's name instead of the trace's own. */
+  name(lane, title) {
+    if (this.titles.get(lane) === title) return;
+    this.titles.set(lane, title);
+    this.order = null;
+    this.emit("change", { reason: "name" });
+  }
+
+  title(lane) {
+    return this.titles.get(lane) ?? this.events(lane)[0]?.title ?? lane;
   }
 
   get length() {

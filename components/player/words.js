@@ -126,6 +126,9 @@ export function shown(value) {
   return typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
 }
 
+/** The same where a sign stands alone: a full stop needs its quotes to be seen. */
+export const quoted = (value) => (isPunctuation(value) ? `\u201c${value}\u201d` : shown(value));
+
 export const isEnd = (value) => ENDS.has(value);
 export const isPad = (value) => PADS.has(value);
 export const isPunctuation = (value) => typeof value === "string" && /^[.,;:!?\u2026)\]]+$/.test(value);

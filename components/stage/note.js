@@ -1,6 +1,6 @@
 // The narration under the stage: one sentence of the book, the model's words underlined.
 
-import { make } from "../player/words.js";
+import { isPunctuation, make } from "../player/words.js";
 
 const QUIET_MS = 2000;
 const DRAFTS = new Set(["draft", "guess", "old", "struck", "gone", "was"]);
@@ -59,27 +59,25 @@ export function pieces(said, args, key = "") {
     for (const word of Array.isArray(value) ? value : [value]) if (typeof word === "string" && word) kinds.set(word, kind);
   }
   if (!kinds.size) return [said];
+  const marks = [...kinds.entries()].map(([word, kind]) => ({ word, kind, at: find(said, word) })).filter((m) => m.at >= 0).sort((a, b) => a.at - b.at);
   const out = [];
-  let rest = said;
-  while (rest) {
-    let hit = null;
-    for (const word of kinds.keys()) {
-      const at = find(rest, word);
-      if (at >= 0 && (!hit || at < hit.at || (at === hit.at && word.length > hit.word.length))) hit = { at, word };
-    }
-    if (!hit) break;
-    if (hit.at) out.push(rest.slice(0, hit.at));
-    out.push(make("span", { class: "uf-note-word", "data-kind": kinds.get(hit.word) }, hit.word));
-    rest = rest.slice(hit.at + hit.word.length);
+  let from = 0;
+  for (const { word, kind, at } of marks) {
+    if (at < from) continue;
+    out.push(said.slice(from, at), make("span", { class: "uf-note-word", "data-kind": kind }, word));
+    from = at + word.length;
   }
-  if (rest) out.push(rest);
+  out.push(said.slice(from));
   return out;
 }
 
-function find(text, word) {
+/** Where a word stands as the model's own: its last place ("it prefers it"), for a sign its first ("wrote ,. The"). */
+function find(said, word) {
   const letter = (c) => c !== undefined && /[\p{L}\p{N}]/u.test(c);
-  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
-    if (!letter(text[at - 1]) && !letter(text[at + word.length])) return at;
+  let last = -1;
+  for (let at = said.indexOf(word); at >= 0; at = said.indexOf(word, at + 1)) {
+    if (isPunctuation(word)) return at;
+    if (!letter(said[at - 1]) && !letter(said[at + word.length])) last = at;
   }
-  return -1;
+  return last;
 }

@@ -1,7 +1,7 @@
 // The stage for words: each lane is a page of a book. Blanks keep their width, every word has a second line for
 // the draft that was struck out, so nothing moves while the model writes.
 
-import { isEnd, isPad, isPunctuation, make, shown, words } from "../player/words.js";
+import { isEnd, isPad, isPunctuation, make, quoted, shown, words } from "../player/words.js";
 import { fade, orderColour, route } from "./thread.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
@@ -9,7 +9,8 @@ const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn
 /**
  * Draw the text lanes of a player.
  * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false),
- * blanks (cells picked at first). Returns {draw, set(options), destroy}.
+ * blanks (cells picked at first),
+ * title (of `lane`, instead of the trace's own). Returns {draw, set(options), destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
   const t = words(strings);
@@ -18,6 +19,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   let version = -1;
   let pending = 0;
 
+  if (settings.lane && settings.title) player.name(settings.lane, settings.title);
   element.classList.add("uf-stage");
   element.replaceChildren();
 
@@ -144,9 +146,10 @@ class Page {
     // Blanks are picked in the finished story, whatever moment the player shows.
     const state = settings.pickBlanks ? player.stateAt(this.id, player.events(this.id).length - 1) : player.state(this.id);
     this.root.toggleAttribute("data-picking", Boolean(settings.pickBlanks));
+    this.root.toggleAttribute("data-drafts", player.lane(this.id).draftNets.size > 0);
     this.root.toggleAttribute("data-done", Boolean(state.done));
     this.root.querySelector(".uf-lane-head").hidden = settings.heads === false;
-    const grid = t("stage.grid", { title: state.title, n: state.cells.length });
+    const grid = t("stage.grid", { title: player.title(this.id), n: state.cells.length });
     if (this.grid.getAttribute("aria-label") !== grid) this.grid.setAttribute("aria-label", grid);
     if (settings.pickBlanks && !this.picked) {
       this.picked = new Set(state.cells.flatMap((cell, i) => (cell.blank ? [i] : [])));
@@ -160,9 +163,12 @@ class Page {
 
   #drawHead(state) {
     const { t, player } = this;
-    text(this.title, state.title);
+    text(this.title, player.title(this.id));
     if (this.settings.pickBlanks && this.picked) text(this.count, t("stage.picked", { n: this.picked.size }));
     else text(this.count, state.open ? t("stage.written", { n: state.written }) : t("stage.blanks", { n: state.written, m: state.blanks }));
+    // Room for the last count, so that the head never breaks differently while the numbers grow.
+    const widest = state.open ? t("stage.written", { n: 99 }) : t("stage.blanks", { n: state.blanks, m: state.blanks });
+    this.count.style.minWidth = `${(widest.length * 0.5).toFixed(1)}em`;
     text(this.ms, t("stage.ms", { n: state.t < 10 ? state.t.toFixed(1) : Math.round(state.t) }));
     text(this.drafts, state.draftCalls ? t("stage.draftcalls", { n: state.draftCalls }) : "");
     text(this.number, String(state.calls));
@@ -267,7 +273,7 @@ class Page {
     root.setAttribute("aria-selected", String(Boolean(picking ? picked : chosen)));
     const wordChanged = text(view.label, shown(value));
     text(view.mark, cell.origin === "forced" ? "\u25c6" : (MARKS[look] ?? ""));
-    const struck = cell.state === "rejected" || cell.state === "committed" ? shown(cell.struck) : "";
+    const struck = cell.state === "rejected" || cell.state === "committed" ? quoted(cell.struck) : "";
     text(view.struck, struck);
     text(view.badge, this.settings.badges && !state.open && cell.state === "committed" ? String(cell.call) : "");
     root.setAttribute("aria-label", this.#name(i, cell, look, value, picked));

@@ -109,7 +109,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       pen.fillStyle = colours.muted;
       pen.font = `${Math.round(12 * scale)}px ${getComputedStyle(element).fontFamily}`;
       pen.textBaseline = "middle";
-      pen.fillText(fitted(pen, player.state(lane.id).title, start - 16), 2, middle);
+      pen.fillText(fitted(pen, player.title(lane.id), start - 16), 2, middle);
     }
     pen.strokeStyle = colours.line;
     pen.lineWidth = 1;
@@ -163,6 +163,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const drawn = [...bins.values()];
     let tip = start;
     drawn.forEach((mark, i) => { mark.room = Math.max((drawn[i + 1]?.at ?? mark.at + 40) - mark.at, bin); });
+    // Verdicts of one check are of one size, although the last of them has more room behind it.
+    drawn.forEach((mark, i) => { if (i && mark.kind !== "propose" && drawn[i - 1].kind !== "propose") mark.room = Math.min(mark.room, Math.max(drawn[i - 1].room, 4.5)); });
     for (const mark of drawn) {
       const r = Math.max(1.8, Math.min(4.2 * scale, mark.room * 0.36));
       const many = mark.kind === "propose" || mark.kind === "commit" ? mark.cells : 1;
@@ -278,7 +280,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     playhead.setAttribute("aria-valuenow", String(at));
     const said = t("timeline.value", { i: at, m: items.length, lanes: order.lanes.map((lane) => {
       const state = player.state(lane.id);
-      return t("timeline.value.lane", { title: state.title, calls: state.calls, written: state.written });
+      return t("timeline.value.lane", { title: player.title(lane.id), calls: state.calls, written: state.written });
     }).join(", ") });
     if (said !== spoken) playhead.setAttribute("aria-valuetext", (spoken = said));
     const item = items[at - 1];

@@ -14,7 +14,7 @@ cached (the paper's code computes them anew), in this lane and in its baselines 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ import numpy as np
 from engines.any_order import page as pages
 from engines.any_order.ngram import ContextNGram
 from engines.any_order.page import NET, Page, ask, chart, forward
-from engines.events import Accept, Commit, Event, Measure, Note, Phase, Propose, Reject, Withdraw
+from engines.events import Accept, Commit, Event, Measure, Note, Phase, Propose, Reject, Steps, Withdraw
 from engines.noise import Draw, Noise
 from engines.runtime import Meter, Net
 from engines.sampling import entropy, ratio, residual, softmax
@@ -46,14 +46,14 @@ class Rule:
 EXACT = Rule()
 
 
-def assd(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXACT) -> Iterator[Event]:
+def assd(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXACT) -> Steps:
     """Guess with the network itself. s: story, blanks, pattern, share, k, temperature, r_atol, bonus."""
     page = pages.open_page(s, noise)
     yield pages.begin(page, "Guess, then check", meter, "draft and oracle")
     return (yield from fill(page, s, noise, meter, rule))
 
 
-def assd_ngram(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXACT) -> Iterator[Event]:
+def assd_ngram(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXACT) -> Steps:
     """Guess by counting words and pairs of words on this very page (the paper's other draft)."""
     page = pages.open_page(s, noise)
     yield pages.begin(page, "Guess by counting, then check", meter, "oracle")
@@ -62,7 +62,7 @@ def assd_ngram(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXAC
 
 def fill(
     page: Page, s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule, counts: ContextNGram | None = None
-) -> Iterator[Event]:
+) -> Steps:
     """The decoding loop, on any page: rounds of draft, oracle pass and verdicts until no blank is left."""
     net = meter.net(NET)
     rounds = 0
@@ -78,7 +78,7 @@ def fill(
             drafts = noise.draw("draft", cells, P)
         x = [d.index for d in drafts]
         yield Propose(cells=cells, values=[page.words[v] for v in x], p=[float(P[j][v]) for j, v in enumerate(x)],
-                      dists={"q": [chart(page.words, P[j], v) for j, v in enumerate(x)]})  # fmt: skip
+                      dists={"q": [chart(page.words, P[j], v) for j, v in enumerate(x)]})
         if not rule.check or (len(page.left) == 1 and not counts):
             # one blank: P_0 = Q_0, the oracle would say yes, so it is not asked (the paper's shortcut)
             yield from _keep_all(page, noise, cells, x, P)
@@ -98,7 +98,7 @@ def fill(
 def _judge(
     page: Page, s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule, cells: list[int], x: list[int],
     P: np.ndarray, Q: np.ndarray, counts: ContextNGram | None,
-) -> Iterator[Event]:  # fmt: skip
+) -> Generator[Event, None, int]:
     """Accept or repair in the order of decoding; the first repair ends the round. Returns how many stayed."""
     for j, cell in enumerate(cells):
         r = min(1.0, rule.ratio(Q[j], P[j], x[j]) + s.r_atol)
@@ -108,15 +108,15 @@ def _judge(
         forced = noise.forced(cell)
         truth = pages.truth(meter, page, [cell])[0]
         charts = {"q": [chart(page.words, P[j], x[j])], "p": [chart(page.words, Q[j], x[j])],
-                  "truth": [chart(page.words, truth, x[j])]}  # fmt: skip
+                  "truth": [chart(page.words, truth, x[j])]}
         verdict: dict[str, Any] = {"cells": [cell], "p": [float(Q[j][x[j]])], "q": [float(P[j][x[j]])], "ratio": [r],
-                                   "u": [u]}  # fmt: skip
+                                   "u": [u]}
         word = page.words[x[j]]
         if stays:
             yield Accept(**verdict, dists=charts)
             page.write(cell, x[j])
             yield Commit(cells=[cell], values=[word], p=[float(Q[j][x[j]])], entropy=[entropy(Q[j])],
-                         origin="forced" if forced else "accepted")  # fmt: skip
+                         origin="forced" if forced else "accepted")
             if counts:
                 counts.update(cell)
             continue
@@ -128,15 +128,15 @@ def _judge(
             yield Withdraw(cells=cells[j + 1 :], why="discard")
         page.write(cell, y.index)
         yield Commit(cells=[cell], values=[page.words[y.index]], p=[float(Q[j][y.index])], entropy=[entropy(Q[j])],
-                     origin="repaired")  # fmt: skip
+                     origin="forced" if y.forced else "repaired")
         if counts:
             counts.update(cell)
         yield Note(key="assd.repaired", args={"word": word, "other": page.words[y.index]}, cells=[cell],
-                   text=f"It guessed {word}. Reading its guesses together, it prefers {page.words[y.index]}.")  # fmt: skip
+                   text=f"It guessed {word}. Reading its guesses together, it prefers {page.words[y.index]}.")
         return j
     yield Note(key="assd.kept", args={"kept": len(cells)}, cells=cells,
                text=f"All {len(cells)} guesses fit together. Two calls, {len(cells)} words." if len(cells) > 1
-               else "The guess stays.")  # fmt: skip
+               else "The guess stays.")
     return len(cells)
 
 
@@ -148,7 +148,7 @@ def _keep_all(page: Page, noise: Noise, cells: list[int], x: list[int], P: np.nd
         own = [j for j, f in enumerate(forced) if f is which]
         if own:
             yield Commit(cells=[cells[j] for j in own], values=[page.words[x[j]] for j in own],
-                         p=[float(P[j][x[j]]) for j in own], entropy=[entropy(P[j]) for j in own], origin=origin)  # fmt: skip
+                         p=[float(P[j][x[j]]) for j in own], entropy=[entropy(P[j]) for j in own], origin=origin)
 
 
 def _bonus(page: Page, noise: Noise, cell: int, q: np.ndarray, counts: ContextNGram | None) -> Iterator[Event]:
@@ -159,18 +159,18 @@ def _bonus(page: Page, noise: Noise, cell: int, q: np.ndarray, counts: ContextNG
         counts.update(cell)
     word = page.words[y.index]
     yield Commit(cells=[cell], values=[word], p=[y.p], entropy=[entropy(q)],
-                 origin="forced" if y.forced else "sampled", dists={"p": [chart(page.words, q, y.index)]})  # fmt: skip
+                 origin="forced" if y.forced else "sampled", dists={"p": [chart(page.words, q, y.index)]})
     yield Note(key="assd.bonus", args={"word": word}, cells=[cell], text=f"{word} comes free with the check.")
 
 
-def one_by_one(s: SimpleNamespace, noise: Noise, meter: Meter) -> Iterator[Event]:
+def one_by_one(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """The baseline: one oracle call for each blank, in the same order. NFE = N - m."""
     page = pages.open_page(s, noise)
     yield pages.begin(page, "One by one", meter, "target")
     return (yield from fill_one_by_one(page, s, noise, meter))
 
 
-def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) -> Iterator[Event]:
+def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     net: Net = meter.net(NET)
     steps = 0
     while page.left:
@@ -184,11 +184,11 @@ def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) 
         page.write(cell, y.index)
         yield Commit(cells=[cell], values=[page.words[y.index]], p=[y.p], entropy=[entropy(q)],
                      origin="forced" if y.forced else "sampled",
-                     dists={"p": [chart(page.words, q, y.index)], "truth": [chart(page.words, truth, y.index)]})  # fmt: skip
+                     dists={"p": [chart(page.words, q, y.index)], "truth": [chart(page.words, truth, y.index)]})
     return pages.summary(page, net, steps)
 
 
-def parallel(s: SimpleNamespace, noise: Noise, meter: Meter) -> Iterator[Event]:
+def parallel(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """What happens without the check: k blanks at a time, each blind to the others of its call. Not exact."""
     page = pages.open_page(s, noise)
     yield pages.begin(page, "Guess and never check", meter, "draft")

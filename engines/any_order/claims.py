@@ -104,8 +104,8 @@ def self_vs_ngram(trial: Trial) -> Iterator[Result]:
         a.append(tokens_per_round(trial.run(seed, {}, "assd")))
         b.append(tokens_per_round(trial.run(seed, {}, "ngram")))
     out = stats.mean(np.subtract(a, b).tolist())
-    yield out | {"points": [{"x": "own guesses", "y": float(np.mean(a))}, {"x": "counted pairs", "y": float(np.mean(b))}],
-                 "holds": out["low"] > 0}  # fmt: skip
+    points = [{"x": "own guesses", "y": float(np.mean(a))}, {"x": "counted pairs", "y": float(np.mean(b))}]
+    yield out | {"points": points, "holds": out["low"] > 0}
 
 
 def free_bonus_token(trial: Trial) -> Iterator[Result]:

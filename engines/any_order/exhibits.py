@@ -28,6 +28,10 @@ def _net(s: SimpleNamespace) -> list[str]:
     return [page.NET]
 
 
+def _warm(s: SimpleNamespace) -> None:
+    stories.automaton()
+
+
 ASSD = Exhibit(
     slug="assd",
     title="Guess, then check",
@@ -62,13 +66,13 @@ ASSD = Exhibit(
               help="Added to the ratio. Above 0 it is faster, and no longer exact."),
     ),
     lanes={
-        "assd": Lane(decode=assd, title="Guess, then check", nets=_net, vocabulary=page.vocabulary,
+        "assd": Lane(decode=assd, title="Guess, then check", nets=_net, vocabulary=page.vocabulary, warm=_warm,
                      line="Two calls a round, several words."),
-        "one-by-one": Lane(decode=one_by_one, title="One by one", nets=_net, vocabulary=page.vocabulary,
+        "one-by-one": Lane(decode=one_by_one, title="One by one", nets=_net, vocabulary=page.vocabulary, warm=_warm,
                            line="One call for each blank."),
-        "ngram": Lane(decode=assd_ngram, title="Guess by counting", nets=_net, vocabulary=page.vocabulary, default=False,
-                      line="Guesses come from pairs of words on this page."),
-        "parallel": Lane(decode=parallel, title="Guess and never check", nets=_net, vocabulary=page.vocabulary,
+        "ngram": Lane(decode=assd_ngram, title="Guess by counting", nets=_net, vocabulary=page.vocabulary, warm=_warm,
+                      default=False, line="Guesses come from pairs of words on this page."),
+        "parallel": Lane(decode=parallel, title="Guess and never check", nets=_net, vocabulary=page.vocabulary, warm=_warm,
                          default=False, line="Fewest calls, but the words need not fit together."),
     },
     beats=(
@@ -114,6 +118,6 @@ ASSD = Exhibit(
               paper={"value": None, "unit": "", "where": "ours, not in the paper"}, measure=claims.free_bonus_token),
     ),
     difficulty=2, minutes=3, seed=17, together=page.together,
-)  # fmt: skip
+)
 
 EXHIBITS = (ASSD,)

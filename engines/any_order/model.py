@@ -74,25 +74,32 @@ class Network(nn.Module):
         self.register_buffer("turn", rotary_table(length + 1, width // heads), persistent=False)
         self.register_buffer("closed", closed_entries(vocab, NEVER), persistent=False)
 
-    def forward(self, cells: Tensor, values: Tensor, prompt: int) -> Tensor:
+    def forward(
+        self, cells: Tensor, values: Tensor, prompt: int, ahead: Tensor | None = None, seen: int = 0
+    ) -> Tensor:
         """Logits (B, N - prompt, V) of the ranks prompt, prompt + 1, …, each given all ranks before it.
 
         cells, values: (B, N) int64 in rank order. This is training: every blank is told the truth about the earlier
         ones (teacher forcing), so one call scores a whole order.
+
+        ahead: (B, D) further cells that see the first `seen` ranks only, as a draft does; their logits come last.
         """
         rows, ranks = cells.shape
+        targets, sees = cells[:, prompt:], list(range(prompt, ranks))
+        if ahead is not None:
+            targets, sees = torch.cat([targets, ahead], dim=1), sees + [seen] * ahead.shape[1]
         # Nobody looks at the last rank, so its content row is left out.
         known = ranks - 1
         mask = torch.cat(
             [torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, known, dtype=torch.bool)], dim=1
         )
-        mask = torch.cat([mask, oracle_mask(known, prompt, range(prompt, ranks))]).to(cells.device)
+        mask = torch.cat([mask, oracle_mask(known, prompt, sees)]).to(cells.device)
         first = cells.new_zeros(rows, 1)
-        places = torch.cat([first, 1 + cells[:, :known], 1 + cells[:, prompt:]], dim=1)
+        places = torch.cat([first, 1 + cells[:, :known], 1 + targets], dim=1)
         tokens = torch.cat([first + BOS, values[:, :known]], dim=1)
         x = F.embedding(places, self.place)
         x = x + torch.cat(
-            [F.embedding(tokens, self.embed), self.blank.expand(rows, ranks - prompt, -1)], dim=1
+            [F.embedding(tokens, self.embed), self.blank.expand(*targets.shape, -1)], dim=1
         )
         turn = self.turn[places].unsqueeze(1)
         for depth, layer in enumerate(layers_of(self.blocks), 1):
@@ -158,6 +165,11 @@ class Session:
         self.known: list[tuple[int, int]] = []
         self.prompt = -1
         self.last: dict[str, list[int]] = {"reads": [], "computes": []}
+
+    def warm(self) -> None:
+        """One draft pass and one check of it."""
+        self([0, 3], [END, END], 2, [1, 2], [2, 2])
+        self([0, 3, 1, 2], [END] * 4, 2, [1, 2], [2, 3])
 
     def __call__(
         self,

@@ -107,7 +107,7 @@ def begin(page: Page, title: str, meter: Meter, role: str) -> Begin:
     visible = [(c, v) for c, v in page.known if c < page.length]
     return Begin(title=title, canvases=[{"id": "story", "kind": "tokens", "shape": [page.length]}],
                  nets=[meter.card(NET, role)],
-                 given={"cells": spans(c for c, _ in visible), "values": [page.words[v] for _, v in visible]})  # fmt: skip
+                 given={"cells": spans(c for c, _ in visible), "values": [page.words[v] for _, v in visible]})
 
 
 def ask(net: Net, page: Page, targets: list[int], drafts: list[tuple[int, int]] = ()) -> np.ndarray:  # type: ignore[assignment]
@@ -129,7 +129,7 @@ def forward(net: Net, page: Page, targets: list[int], mode: str) -> Forward:
     return net.forward(
         sorted(c for c in last["reads"] if c < page.length),
         sorted({c for c in last["computes"] if c < page.length}), targets, mode,
-    )  # fmt: skip
+    )
 
 
 def truth(meter: Meter, page: Page, cells: list[int]) -> list[np.ndarray | None]:

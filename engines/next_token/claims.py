@@ -70,7 +70,7 @@ def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
 
 KNOBS: dict[str, list[float]] = {
     "temperature": [0.3, 0.7, 1.3], "top_k": [2, 5, 20], "top_p": [0.5, 0.8, 0.95], "min_p": [0.02, 0.1, 0.3],
-}  # fmt: skip
+}
 
 
 def filters_vs_validity(trial: Trial) -> Iterator[Result]:
@@ -94,7 +94,7 @@ def filters_vs_validity(trial: Trial) -> Iterator[Result]:
             if (name, value) == ("top_p", 0.8):
                 nucleus = good
             points.append({"x": f"{name} {value:g}", "y": float(np.mean(good)), "entropy": float(np.mean(bits)),
-                           "n": len(seeds)})  # fmt: skip
+                           "n": len(seeds)})
     yield stats.mean(np.subtract(nucleus, plain).tolist()) | {"points": points}
 
 
@@ -188,10 +188,12 @@ def tokens_per_call_formula(trial: Trial) -> Iterator[Result]:
     seen = []
     for seed in trial.seeds(runs):
         trial.ask()
-        seen += [r[2] for r in rounds(list(_over(speculative(settings, Noise(seed), Meter(nets.__getitem__), rule))), gamma)]
+        lane = speculative(settings, Noise(seed), Meter(nets.__getitem__), rule)
+        seen += [r[2] for r in rounds(list(_over(lane)), gamma)]
     want = formula(alpha, gamma)
     out = stats.mean([s / want for s in seen])
-    real = [r for seed in trial.seeds(trial.size(20)) for r in rounds(_lane(trial, seed, "speculative", gamma=gamma), gamma)]
+    traces = [_lane(trial, seed, "speculative", gamma=gamma) for seed in trial.seeds(trial.size(20))]
+    real = [r for trace in traces for r in rounds(trace, gamma)]
     on_stories = sum(r[1] for r in real) / max(1, sum(r[0] for r in real))
     yield out | {
         "holds": bool(out["low"] <= 1 <= out["high"] and abs(out["here"] - 1) < 0.02),
@@ -199,7 +201,7 @@ def tokens_per_call_formula(trial: Trial) -> Iterator[Result]:
                    {"x": "stories, measured", "y": float(np.mean([r[2] for r in real]))},
                    {"x": "stories, formula", "y": formula(on_stories, gamma)}],
         "reason": f"On stories acceptances come in runs, so the formula is off there: acceptance {on_stories:.2f}.",
-    }  # fmt: skip
+    }
 
 
 def calls_saved(trial: Trial) -> Iterator[Result]:
@@ -230,12 +232,12 @@ def _why_wall(here: float) -> str:
     if here > 1:
         return "Calls saved turn into time saved here."
     return ("At this size a call of the target is cheap, so guessing costs more than it saves: "
-            "the paper's gain needs a draft that is far cheaper than the target.")  # fmt: skip
+            "the paper's gain needs a draft that is far cheaper than the target.")
 
 
 def better_draft_is_not_faster(trial: Trial) -> Iterator[Result]:
     """Acceptance and time of each draft; `here` is the time of the most accepted one over that of the fastest."""
-    points = []
+    points: list[dict[str, Any]] = []
     for draft in ("net", "bigram", "copy", "uniform", "target"):
         tested = accepted = cells = 0
         ms = 0.0
@@ -250,7 +252,7 @@ def better_draft_is_not_faster(trial: Trial) -> Iterator[Result]:
     best, fastest = max(points, key=lambda r: r["y"]), min(points, key=lambda r: r["ms_per_cell"])
     here = best["ms_per_cell"] / fastest["ms_per_cell"]
     yield {"here": here, "low": here, "high": here, "n": trial.size(16), "points": points, "holds": here > 1,
-           "reason": f"Most accepted: {best['x']}. Fastest: {fastest['x']}."}  # fmt: skip
+           "reason": f"Most accepted: {best['x']}. Fastest: {fastest['x']}."}
 
 
 def _lane(trial: Trial, seed: int, lane: str, **settings: Any) -> list[Event]:

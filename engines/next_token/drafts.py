@@ -111,4 +111,4 @@ def bigrams() -> np.ndarray:
 
 DRAFTS: dict[str, Any] = {
     "net": NetDraft, "bigram": BigramDraft, "copy": CopyDraft, "uniform": UniformDraft, "target": TargetDraft,
-}  # fmt: skip
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from engines.exhibit import (
@@ -19,25 +20,32 @@ from engines.exhibit import (
     Words,
 )
 from engines.next_token import claims, page
-from engines.next_token.drafts import SMALL
+from engines.next_token.drafts import SMALL, bigrams
 from engines.next_token.next_token import TARGET, next_token
 from engines.next_token.speculative import speculative
+from engines.worlds import stories
 
 WORDS = Words(name="words", default="", label="First words", check=page.check_words,
-              help="Words to start from; leave it empty to begin with those of the seed's story.")  # fmt: skip
+              help="Words to start from; leave it empty to begin with those of the seed's story.")
 GIVEN = Int(name="given", default=6, min=0, max=20, label="Words given", unit="words",
-            help="How many words of the seed's story stand on the page at the start.")  # fmt: skip
+            help="How many words of the seed's story stand on the page at the start.")
 TEMPERATURE = Float(name="temperature", default=1.0, min=0.0, max=2.0, step=0.1, label="Temperature",
-                    help="Below 1 the likely words gain, above 1 the unlikely ones; 0 always takes the likeliest.")  # fmt: skip
+                    help="Below 1 the likely words gain, above 1 the unlikely ones; 0 always takes the likeliest.")
 TOP_K = Int(name="top_k", default=0, min=0, max=100, label="Top-k", help="Keep only the k likeliest words; 0 is off.")
 TOP_P = Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Top-p",
-              help="Keep the smallest set of words that holds this much probability; 1 is off.")  # fmt: skip
+              help="Keep the smallest set of words that holds this much probability; 1 is off.")
 MIN_P = Float(name="min_p", default=0.0, min=0.0, max=0.5, step=0.01, label="Min-p",
-              help="Keep words at least this likely, as a share of the likeliest; 0 is off.")  # fmt: skip
+              help="Keep words at least this likely, as a share of the likeliest; 0 is off.")
 
 
 def _target(s: SimpleNamespace) -> list[str]:
     return [TARGET]
+
+
+def _warm(s: SimpleNamespace) -> None:
+    stories.automaton()
+    if getattr(s, "draft", "") == "bigram":
+        bigrams()
 
 
 def _pair(s: SimpleNamespace) -> list[str]:
@@ -55,10 +63,9 @@ NEXT_TOKEN = Exhibit(
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "one", "revisable": False},
-    settings=(TEMPERATURE, Float(name="top_p", default=0.9, min=0.05, max=1.0, step=0.05, label="Top-p", help=TOP_P.help),
-              MIN_P, TOP_K, GIVEN, WORDS),
+    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, GIVEN, WORDS),
     lanes={
-        "filtered": Lane(decode=next_token, title="With your filters", nets=_target, vocabulary=page.vocabulary,
+        "filtered": Lane(decode=next_token, title="With your filters", nets=_target, vocabulary=page.vocabulary, warm=_warm,
                          line="Drawn from the words that pass."),
         "plain": LaneRef(slug="next-token", lane="filtered", title="Without filters",
                          settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0},
@@ -94,7 +101,7 @@ NEXT_TOKEN = Exhibit(
               threshold={"op": ">", "value": 0.0}, measure=claims.filters_vs_validity),
     ),
     difficulty=1, minutes=2, seed=7,
-)  # fmt: skip
+)
 
 
 SPECULATIVE = Exhibit(
@@ -112,18 +119,16 @@ SPECULATIVE = Exhibit(
         Choice(name="draft", default="net", label="Who guesses",
                choices={"net": "small net", "bigram": "word pairs", "copy": "copying", "uniform": "anything",
                         "target": "the big net"},
-               help="The small net has a tenth of the big one's parameters; word pairs and copying need no net."),
+               help="The small net has a fortieth of the big one's parameters; word pairs and copying need no net."),
         Int(name="gamma", default=4, min=1, max=10, label="Guesses a round", unit="words",
             help="How many words are guessed before each check (the paper's gamma)."),
         TEMPERATURE, GIVEN, WORDS,
-        Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Top-p", help=TOP_P.help, advanced=True),
-        Int(name="top_k", default=0, min=0, max=100, label="Top-k", help=TOP_K.help, advanced=True),
-        Float(name="min_p", default=0.0, min=0.0, max=0.5, step=0.01, label="Min-p", help=MIN_P.help, advanced=True),
+        replace(TOP_P, advanced=True), replace(TOP_K, advanced=True), replace(MIN_P, advanced=True),
         Float(name="lenience", default=1.0, min=0.5, max=1.0, step=0.05, label="Lenience", advanced=True,
               help="Below 1 the check is milder and faster, and the text no longer has the big net's law."),
     ),
     lanes={
-        "speculative": Lane(decode=speculative, title="Guess ahead, then check", nets=_pair, vocabulary=page.vocabulary,
+        "speculative": Lane(decode=speculative, title="Guess ahead, then check", nets=_pair, vocabulary=page.vocabulary, warm=_warm,
                             line="Several words for one call of the big net."),
         "next-token": LaneRef(slug="next-token", lane="filtered", title="One word at a time",
                               line="One call of the big net for each word."),
@@ -173,6 +178,6 @@ SPECULATIVE = Exhibit(
               "2.6x against T5-large 1.4x"}, measure=claims.better_draft_is_not_faster),
     ),
     difficulty=2, minutes=3, seed=3,
-)  # fmt: skip
+)
 
 EXHIBITS = (NEXT_TOKEN, SPECULATIVE)

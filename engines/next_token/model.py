@@ -90,6 +90,12 @@ class Session:
         self.tokens: list[int] = []
         self.last: dict[str, list[int]] = {"reads": [], "computes": []}
 
+    def warm(self) -> None:
+        """One evaluation of each shape that decoding uses."""
+        self([BOS], 1)
+        self([BOS, END, END], 1)
+        self([BOS, END, END, END, END], 2)
+
     def __call__(self, tokens: Sequence[int], predict: int) -> Tensor:
         """Logits (predict, V), float32, after each of the last `predict` positions of tokens (tokens[0] is BOS)."""
         tokens = list(tokens)

@@ -7,13 +7,12 @@ Symbols: z the logits of the next cell; `before` = softmax(z); `after` = what is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from engines.events import Begin, Commit, Event, Note, Phase
+from engines.events import Begin, Commit, Note, Phase, Steps
 from engines.next_token import page
 from engines.noise import Noise
 from engines.runtime import Meter
@@ -22,12 +21,12 @@ from engines.sampling import entropy, softmax, standardise
 TARGET = "next_token/target"
 
 
-def next_token(s: SimpleNamespace, noise: Noise, meter: Meter) -> Iterator[Event]:
+def next_token(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Write a story cell by cell. s: words, given, temperature, top_k, top_p, min_p."""
     net = meter.net(TARGET)
     text = page.opening(s, noise)
     yield Begin(title="One word at a time", canvases=[page.CANVAS], nets=[meter.card(TARGET, "target")],
-                given=page.given(text))  # fmt: skip
+                given=page.given(text))
     while page.open_(text):
         cell = len(text) - 1
         z = np.asarray(net(text, predict=1)[-1], dtype=np.float64)
@@ -39,7 +38,7 @@ def next_token(s: SimpleNamespace, noise: Noise, meter: Meter) -> Iterator[Event
         text.append(x.index)
         yield Commit(cells=[cell], values=[page.WORDS[x.index]], p=[x.p], entropy=[entropy(after)],
                      origin="forced" if x.forced else "sampled",
-                     dists=page.dists(x.index, before=before, after=after, truth=page.truth(meter, text[:-1])))  # fmt: skip
+                     dists=page.dists(x.index, before=before, after=after, truth=page.truth(meter, text[:-1])))
         if note := _note(cell, x.index, before, after):
             yield note
     return summary(net, text)
@@ -56,10 +55,10 @@ def _note(cell: int, x: int, before: np.ndarray, after: np.ndarray) -> Note | No
     left = int((after > 0).sum())
     if x != best and before[x] < 0.1 and page.readable(x):
         return Note(key="next-token.rare", args={"word": word, "other": page.WORDS[best]}, cells=[cell],
-                    text=f"The dice chose {word}; {page.WORDS[best]} was likelier.")  # fmt: skip
+                    text=f"The dice chose {word}; {page.WORDS[best]} was likelier.")
     if cell % 12 == 0 and page.readable(x):
         return Note(key="next-token.kept", args={"word": word, "left": left}, cells=[cell],
-                    text=f"{word}: drawn from {left} {'word' if left == 1 else 'words'} that passed the filters.")  # fmt: skip
+                    text=f"{word}: drawn from {left} {'word' if left == 1 else 'words'} that passed the filters.")
     return None
 
 

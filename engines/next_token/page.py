@@ -61,7 +61,7 @@ def forward(net: Net, text: list[int], predicts: list[int], mode: str) -> Forwar
     return net.forward(
         [i - 1 for i in last["reads"] if i], [i - 1 for i in last["computes"] if i],
         [c for c in predicts if c < LENGTH], mode,
-    )  # fmt: skip
+    )
 
 
 def truth(meter: Meter, text: list[int]) -> np.ndarray | None:

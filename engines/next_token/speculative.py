@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.events import Accept, Begin, Commit, Event, Note, Phase, Propose, Reject, Withdraw
+from engines.events import Accept, Begin, Commit, Event, Note, Phase, Propose, Reject, Steps, Withdraw
 from engines.next_token import page
 from engines.next_token.drafts import DRAFTS, Drafter
 from engines.next_token.next_token import TARGET, summary
@@ -42,7 +42,7 @@ class Rule:
 EXACT = Rule()
 
 
-def speculative(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXACT) -> Iterator[Event]:
+def speculative(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXACT) -> Steps:
     """Write a story with drafts. s: those of next_token, and draft, gamma, lenience (below 1: not exact)."""
     target = meter.net(TARGET)
     drafter = DRAFTS[s.draft](meter)
@@ -69,27 +69,27 @@ def speculative(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXA
             if stays:
                 yield Accept(**verdict, dists=page.dists(guess, q=q[i], p=p[i], truth=truth))
                 yield Commit(cells=[cell], values=[page.WORDS[guess]], p=[p[i][guess]], entropy=[entropy(p[i])],
-                             origin="forced" if noise.forced(cell) else "accepted")  # fmt: skip
+                             origin="forced" if noise.forced(cell) else "accepted")
                 text.append(guess)
                 continue
             y = rule.correct(noise, cell, p[i], q[i])
             left = residual(p[i], q[i])
             yield Reject(**verdict, replacement=[page.WORDS[y.index]],
-                         dists=page.dists(guess, q=q[i], p=p[i], truth=truth, residual=left / left.sum()))  # fmt: skip
+                         dists=page.dists(guess, q=q[i], p=p[i], truth=truth, residual=left / left.sum()))
             if len(x) > i + 1:
                 yield Withdraw(cells=[[cell + 1, start + len(x)]], why="discard")
             yield Commit(cells=[cell], values=[page.WORDS[y.index]], p=[p[i][y.index]], entropy=[entropy(p[i])],
-                         origin="repaired")  # fmt: skip
+                         origin="forced" if y.forced else "repaired")
             text.append(y.index)
             yield Note(key="speculative.rejected", args={"word": page.WORDS[guess], "other": page.WORDS[y.index]},
                        cells=[cell], text=f"The draft wrote {page.WORDS[guess]}. The target prefers "
-                       f"{page.WORDS[y.index]}, and the rest of the draft falls.")  # fmt: skip
+                       f"{page.WORDS[y.index]}, and the rest of the draft falls.")
             break
         else:
             if page.open_(text):
                 yield from _bonus(noise, meter, text, p[-1], len(x))
     return summary(target, text) | {"rounds": rounds, "tested": tested, "accepted": kept,
-                                    "draft_calls": drafter.calls}  # fmt: skip
+                                    "draft_calls": drafter.calls}
 
 
 def _draft(
@@ -108,7 +108,7 @@ def _draft(
         x.append(guess.index)
         q.append(row)
         yield Propose(cells=[cell], values=[page.WORDS[guess.index]], p=[row[guess.index]], origin=s.draft,
-                      dists=page.dists(guess.index, q=row))  # fmt: skip
+                      dists=page.dists(guess.index, q=row))
     return x, q
 
 
@@ -119,7 +119,7 @@ def _bonus(noise: Noise, meter: Meter, text: list[int], p: np.ndarray, kept: int
     truth = page.truth(meter, text)
     text.append(y.index)
     yield Commit(cells=[cell], values=[page.WORDS[y.index]], p=[y.p], entropy=[entropy(p)],
-                 origin="forced" if y.forced else "sampled", dists=page.dists(y.index, p=p, truth=truth))  # fmt: skip
+                 origin="forced" if y.forced else "sampled", dists=page.dists(y.index, p=p, truth=truth))
     if kept:
         yield Note(key="speculative.bonus", args={"word": page.WORDS[y.index], "kept": kept}, cells=[cell],
-                   text=f"All {kept} guesses stay, so {page.WORDS[y.index]} comes free with the check.")  # fmt: skip
+                   text=f"All {kept} guesses stay, so {page.WORDS[y.index]} comes free with the check.")

@@ -15,7 +15,7 @@ BATCH = 32
 JUDGED = 512
 
 TARGET = {"layers": 5, "width": 128, "heads": 4, "hidden": 344}
-DRAFT = {"layers": 1, "width": 64, "heads": 2, "hidden": 172}
+DRAFT = {"layers": 1, "width": 32, "heads": 2, "hidden": 88}
 
 
 def batches(part: int) -> list[Tensor]:

@@ -14,7 +14,9 @@ HERO = "assd"
 
 
 def run(page: Page) -> None:
-    """Press Run and wait until the server has sent the whole run."""
+    """Press Run, once whatever the page began by itself is over, and wait until the whole run has come."""
+    page.wait_for_function("!['idle', 'running', 'queued'].includes(document.querySelector('main').dataset.run)",
+                           timeout=60_000)
     page.click(".run-button")
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
 
@@ -170,7 +172,7 @@ def test_what_the_engine_refuses_is_said_at_its_control(visit):
 
 
 PAYLOADS = ("${window.hurt=1}", "<img src=x onerror=window.hurt=1>", "</script><script>window.hurt=1</script>",
-            "{{constructor.constructor('window.hurt=1')()}}", "\u202eevil")  # fmt: skip
+            "{{constructor.constructor('window.hurt=1')()}}", "\u202eevil")
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

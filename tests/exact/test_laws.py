@@ -1,6 +1,7 @@
 """The samplers' laws on table models, by the same claims that the page shows; every broken twin must be caught."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from engines.any_order import claims as any_order
 from engines.any_order.assd import EXACT, fill, fill_one_by_one
 from engines.events import Forward
 from engines.next_token import claims as next_token
+from engines.next_token.speculative import speculative
 from engines.noise import Noise
 from engines.runtime import Meter
-from engines.tables import AnySubsetTable, chain_joint
+from engines.sampling import kept
+from engines.tables import AnySubsetTable, CausalTable, chain_joint
 
 
 @pytest.mark.slow
@@ -42,8 +45,6 @@ def test_the_assd_claim_falls_when_the_residual_is_forgotten(trial):
 
 def _nfe(k: int, seed: int, loop=fill) -> int:
     table = AnySubsetTable(chain_joint())
-    from types import SimpleNamespace
-
     settings = SimpleNamespace(k=k, temperature=1.0, r_atol=0.0, bonus=False)
     page = any_order.toy_page()
     args = (page, settings, Noise(seed), Meter(lambda name: table))
@@ -59,8 +60,6 @@ def test_width_two_takes_exactly_as_many_calls_as_blanks_and_width_one_more():
 def test_independent_cells_keep_every_guess():
     product = np.ones((4,) * 6)
     table = AnySubsetTable(product)
-    from types import SimpleNamespace
-
     settings = SimpleNamespace(k=2, temperature=1.0, r_atol=0.0, bonus=False)
     for seed in range(20):
         events = list(fill(any_order.toy_page(), settings, Noise(seed), Meter(lambda name: table), EXACT))
@@ -70,11 +69,6 @@ def test_independent_cells_keep_every_guess():
 
 def test_tokens_a_round_follow_the_formula_and_a_greedy_twin_does_not(trial):
     t = trial("speculative", "tokens-per-call-formula", effort=0.4)
-    from types import SimpleNamespace
-
-    from engines.next_token.speculative import speculative
-    from engines.tables import CausalTable
-
     target, draft = CausalTable(11, 6, 63, 0), CausalTable(12, 6, 63, 0)
     p, q = (np.exp(m.row(())) / np.exp(m.row(())).sum() for m in (target, draft))
     want = next_token.formula(float(np.minimum(p, q).sum()), 4)
@@ -96,8 +90,6 @@ def test_tokens_a_round_follow_the_formula_and_a_greedy_twin_does_not(trial):
 
 
 def test_the_filter_claim_falls_for_a_filter_that_drops_the_crossing_word(trial):
-    from engines.sampling import kept
-
     *_, good = next_token.kept_set_equals_reference(trial("next-token", "kept-set-equals-reference", effort=0.1))
     assert good["holds"]
 
@@ -108,5 +100,5 @@ def test_the_filter_claim_falls_for_a_filter_that_drops_the_crossing_word(trial)
         return keep
 
     *_, bad = next_token.kept_set_equals_reference(
-        trial("next-token", "kept-set-equals-reference", effort=0.1, subject=broken))  # fmt: skip
+        trial("next-token", "kept-set-equals-reference", effort=0.1, subject=broken))
     assert bad["holds"] is False

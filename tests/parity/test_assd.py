@@ -8,6 +8,7 @@ draws like that. Masks are compared too: the official two-stream net forbids wha
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,7 +102,7 @@ def _page(io: dict[str, np.ndarray], sigma: np.ndarray) -> Page:
     prompt, order = io["in.prompt"][0], np.argsort(sigma[0])
     visible = [int(c) for c in order if prompt[c] != MASK]
     known = [(c, int(prompt[c])) for c in sorted(visible)] if np.all(np.diff(visible) > 0) else [
-        (c, int(prompt[c])) for c in visible]  # fmt: skip
+        (c, int(prompt[c])) for c in visible]
     return Page(len(prompt), [int(c) for c in order[len(visible) :]], known, len(visible), WORDS)
 
 
@@ -124,8 +125,6 @@ def test_the_official_run_is_reproduced_to_the_last_token_and_call(io, tag):
 
 
 def test_a_sampler_that_reuses_the_draft_for_the_repair_is_seen(io):
-    from dataclasses import replace
-
     page, noise = _page(io, io["in.sigma_sorted"]), Recorded(io, "self_sorted")
     rule = replace(EXACT, correct=lambda n, cell, q, p: n.draw("residual", [cell], q[None])[0])
     settings = SimpleNamespace(k=5, temperature=1.0, r_atol=0.0, bonus=False)

@@ -19,7 +19,7 @@ GOOD = [
     ev.Commit(lane="a", n=4, t=0.8, cells=[1], values=["ran"], p=[0.5], origin="accepted"),
     ev.Withdraw(lane="a", n=5, t=0.9, cells=[2], why="discard"),
     ev.Done(lane="a", n=6, t=1.0, reason="finished"),
-]  # fmt: skip
+]
 
 
 def test_a_sound_trace_passes_and_survives_the_codec():
@@ -79,7 +79,7 @@ def test_a_trace_file_round_trips_and_refuses_tampering():
     "text", ["", "{}", "[1]", "null\n1", '{"trace":1}\n{"kind":"boo"}', '{"trace":1}\nnot json', "[" * 100_000,
              '{"trace":1}\n{"kind":"done","reason":"${x}"}', '{"trace":1}\n{"kind":"begin"}',
              '{"trace":1}\n{"kind":"commit","cells":"x","values":[],"p":[],"origin":"sampled","lane":"a","n":0}'],
-)  # fmt: skip
+)
 def test_a_damaged_file_is_one_clear_error(text):
     with pytest.raises(BadTrace) as info:
         ev.read_trace(text)
@@ -93,8 +93,10 @@ def test_spans_and_expand_are_inverse(cells):
     assert ev.expand(ev.spans(ordered)) == ordered
 
 
-junk = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-                    lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(max_size=6), x, max_size=4), max_leaves=12)  # fmt: skip
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+junk = st.recursive(
+    leaves, lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(max_size=6), x, max_size=4), max_leaves=12
+)
 
 
 @given(st.lists(junk, max_size=4), st.sampled_from(sorted(ev.KINDS)))

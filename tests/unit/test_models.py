@@ -130,6 +130,13 @@ def test_one_call_scores_all_blanks_as_the_training_forward_does(subset):
     torch.testing.assert_close(checked, joint, **CLOSE)
 
 
+def test_guesses_ahead_in_training_are_the_drafts_of_decoding(subset):
+    cells, values = question()
+    ahead = subset(torch.tensor([cells]), torch.tensor([values]), 4, torch.tensor([[3, 8]]), 5)[0, 6:].detach()
+    draft = subset.session()(cells[:5], values[:5], 4, [3, 8], [5, 5])
+    torch.testing.assert_close(ahead, draft, **CLOSE)
+
+
 def test_one_by_one_with_a_cache_equals_one_call(subset):
     cells, values = question()
     joint = subset(torch.tensor([cells]), torch.tensor([values]), 4)[0].detach()

@@ -1,6 +1,7 @@
 """The scheduler and the meter: order, clocks, cancel, ceilings, failures, and what is refused before a run."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +17,6 @@ BASE = catalog.EXHIBITS["assd"]
 
 def exhibit(**lanes):
     """The assd exhibit's data with other decode loops."""
-    from dataclasses import replace
-
     made = {k: Lane(decode=f, title=k, line=k, nets=lambda s: []) for k, f in lanes.items()}
     return replace(BASE, slug="test", lanes=made)
 

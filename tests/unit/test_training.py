@@ -164,13 +164,20 @@ def test_a_loss_counts_every_blank_and_only_blanks():
     seen = []
 
     class Uniform(torch.nn.Module):
-        def forward(self, order, values, prompt):
-            seen.append((order.shape[1] - 1, order.shape[1] - prompt))
-            return torch.zeros(len(order), order.shape[1] - prompt, 14)
+        def forward(self, order, values, prompt, ahead, known):
+            blanks = order.shape[1] - prompt
+            seen.append((order.shape[1] - 1, blanks))
+            assert prompt <= known < order.shape[1]
+            for row, cells in zip(order, ahead, strict=True):
+                assert set(cells.tolist()) <= set(row[known + 1 :].tolist()), "only later blanks, each once"
+                assert len(set(cells.tolist())) == len(cells)
+            return torch.zeros(len(order), blanks + ahead.shape[1], 14)
 
+    worth = math.log(14)
     for step in range(200):
         value, weight = any_order_train.loss(Uniform(), cells, torch.Generator().manual_seed(step))
-        assert value.item() == pytest.approx(math.log(14)) and weight == len(cells) / any_order_train.BATCH
+        assert value.item() == pytest.approx(worth) or value.item() == pytest.approx(1.5 * worth)
+        assert weight == len(cells) / any_order_train.BATCH
     length = cells.shape[1] - 1
     counts = {blanks for _, blanks in seen}
     assert counts == set(range(1, length + 1)), "from one blank to nothing but blanks"
@@ -190,7 +197,7 @@ def test_all_recipes_are_found_by_name_and_others_are_refused():
     ("name", "limit"), [("next_token/target", 1.2e6), ("next_token/draft", 0.1e6), ("any_order/subset", 1.2e6)]
 )
 def test_a_network_stays_within_its_parameters(name, limit):
-    assert 0.7 * limit < sum(value.numel() for value in training.recipes()[name].build().parameters()) <= limit
+    assert 0.2 * limit < sum(value.numel() for value in training.recipes()[name].build().parameters()) <= limit
 
 
 class GrammarNextToken(torch.nn.Module):
