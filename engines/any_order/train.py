@@ -20,7 +20,7 @@ from engines.any_order.model import END, Network
 from engines.training import Recipe, by_length, story_batches
 from engines.worlds import stories
 
-BATCH = 32
+BATCH = 16
 JUDGED = 192
 RATE = (0.1, 1.0)
 # Guesses ahead that are trained for each row, and what they weigh beside the joint loss.
@@ -104,4 +104,6 @@ def build() -> Network:
     return Network(vocab=len(stories.VOCAB), length=stories.LENGTH, **SHAPE)
 
 
-RECIPES = {"any_order/subset": Recipe("any_order/subset", build, batches, loss, judge, steps=11_000)}
+RECIPES = {
+    "any_order/subset": Recipe("any_order/subset", build, batches, loss, judge, steps=14_000, muon=True),
+}

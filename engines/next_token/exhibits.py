@@ -65,7 +65,8 @@ NEXT_TOKEN = Exhibit(
     map={"what": "words", "order": "left to right", "at_once": "one", "revisable": False},
     settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, GIVEN, WORDS),
     lanes={
-        "filtered": Lane(decode=next_token, title="With your filters", nets=_target, vocabulary=page.vocabulary, warm=_warm,
+        "filtered": Lane(decode=next_token, title="With your filters", nets=_target,
+                    vocabulary=page.vocabulary, warm=_warm,
                          line="Drawn from the words that pass."),
         "plain": LaneRef(slug="next-token", lane="filtered", title="Without filters",
                          settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0},
@@ -128,7 +129,8 @@ SPECULATIVE = Exhibit(
               help="Below 1 the check is milder and faster, and the text no longer has the big net's law."),
     ),
     lanes={
-        "speculative": Lane(decode=speculative, title="Guess ahead, then check", nets=_pair, vocabulary=page.vocabulary, warm=_warm,
+        "speculative": Lane(decode=speculative, title="Guess ahead, then check", nets=_pair,
+                    vocabulary=page.vocabulary, warm=_warm,
                             line="Several words for one call of the big net."),
         "next-token": LaneRef(slug="next-token", lane="filtered", title="One word at a time",
                               line="One call of the big net for each word."),

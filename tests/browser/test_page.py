@@ -114,6 +114,7 @@ def test_a_forced_word_is_written_and_the_way_back_leads_to_the_original(visit):
     here = page.locator(f'[data-lane="{HERO}"] .uf-cell[data-cell="{cell}"]')
     before = here.locator(".uf-text").inner_text()
     here.click()
+    expect(page.locator(".inspector-box")).to_contain_text(re.compile(rf"Word {cell + 1}\b"))
     bars = page.locator(".inspector-box .uf-bars button:not([disabled])")
     other = next(b for b in bars.all() if b.locator(".uf-bar-word").inner_text() != before)
     wanted = other.locator(".uf-bar-word").inner_text()
