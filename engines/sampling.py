@@ -70,6 +70,11 @@ def entropy(p: np.ndarray) -> float:
     return float(-(p * np.log(p)).sum())
 
 
+def spoken(word: str) -> str:
+    """How a sentence names a cell's value: signs by their names."""
+    return {".": "a full stop", ",": "a comma", "<end>": "the end"}.get(word, word)
+
+
 def top(p: np.ndarray, words: Sequence[str], k: int = 8, always: Sequence[int] = ()) -> dict[str, Any]:
     """The k largest entries of p (V,), and those of `always`, as an event's distribution; `rest` is the remainder."""
     best = np.argpartition(p, -min(k, len(p)))[-k:] if len(p) > k else np.arange(len(p))

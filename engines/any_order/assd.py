@@ -27,7 +27,7 @@ from engines.any_order.page import NET, Page, ask, chart, forward
 from engines.events import Accept, Commit, Event, Measure, Note, Phase, Propose, Reject, Steps, Withdraw
 from engines.noise import Draw, Noise
 from engines.runtime import Meter, Net
-from engines.sampling import entropy, ratio, residual, softmax
+from engines.sampling import entropy, ratio, residual, softmax, spoken
 
 
 def _correct(noise: Noise, cell: int, q: np.ndarray, p: np.ndarray) -> Draw:
@@ -131,8 +131,9 @@ def _judge(
                      origin="forced" if y.forced else "repaired")
         if counts:
             counts.update(cell)
-        yield Note(key="assd.repaired", args={"word": word, "other": page.words[y.index]}, cells=[cell],
-                   text=f"It guessed {word}. Reading its guesses together, it prefers {page.words[y.index]}.")
+        said, other = spoken(word), spoken(page.words[y.index])
+        yield Note(key="assd.repaired", args={"word": said, "other": other}, cells=[cell],
+                   text=f"It guessed {said}. Reading its guesses together, it prefers {other}.")
         return j
     yield Note(key="assd.kept", args={"kept": len(cells)}, cells=cells,
                text=f"All {len(cells)} guesses fit together. Two calls, {len(cells)} words." if len(cells) > 1
@@ -160,7 +161,8 @@ def _bonus(page: Page, noise: Noise, cell: int, q: np.ndarray, counts: ContextNG
     word = page.words[y.index]
     yield Commit(cells=[cell], values=[word], p=[y.p], entropy=[entropy(q)],
                  origin="forced" if y.forced else "sampled", dists={"p": [chart(page.words, q, y.index)]})
-    yield Note(key="assd.bonus", args={"word": word}, cells=[cell], text=f"{word} comes free with the check.")
+    yield Note(key="assd.bonus", args={"word": spoken(word)}, cells=[cell],
+               text=f"One more word, {spoken(word)}, comes free with the check.")
 
 
 def one_by_one(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:

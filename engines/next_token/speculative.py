@@ -23,7 +23,7 @@ from engines.next_token.drafts import DRAFTS, Drafter
 from engines.next_token.next_token import TARGET, summary
 from engines.noise import Draw, Noise
 from engines.runtime import Meter
-from engines.sampling import entropy, ratio, residual, standardise
+from engines.sampling import entropy, ratio, residual, spoken, standardise
 from engines.worlds.stories import END
 
 
@@ -81,9 +81,9 @@ def speculative(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXA
             yield Commit(cells=[cell], values=[page.WORDS[y.index]], p=[p[i][y.index]], entropy=[entropy(p[i])],
                          origin="forced" if y.forced else "repaired")
             text.append(y.index)
-            yield Note(key="speculative.rejected", args={"word": page.WORDS[guess], "other": page.WORDS[y.index]},
-                       cells=[cell], text=f"The draft wrote {page.WORDS[guess]}. The target prefers "
-                       f"{page.WORDS[y.index]}, and the rest of the draft falls.")
+            said, other = spoken(page.WORDS[guess]), spoken(page.WORDS[y.index])
+            yield Note(key="speculative.rejected", args={"word": said, "other": other}, cells=[cell],
+                       text=f"The draft wrote {said}. The target prefers {other}, and the rest of the draft falls.")
             break
         else:
             if page.open_(text):
@@ -121,5 +121,7 @@ def _bonus(noise: Noise, meter: Meter, text: list[int], p: np.ndarray, kept: int
     yield Commit(cells=[cell], values=[page.WORDS[y.index]], p=[y.p], entropy=[entropy(p)],
                  origin="forced" if y.forced else "sampled", dists=page.dists(y.index, p=p, truth=truth))
     if kept:
-        yield Note(key="speculative.bonus", args={"word": page.WORDS[y.index], "kept": kept}, cells=[cell],
-                   text=f"All {kept} guesses stay, so {page.WORDS[y.index]} comes free with the check.")
+        said = spoken(page.WORDS[y.index])
+        stay = f"All {kept} guesses stay" if kept > 1 else "The guess stays"
+        yield Note(key="speculative.bonus", args={"word": said, "kept": kept}, cells=[cell],
+                   text=f"{stay}, so {said} comes free with the check.")
