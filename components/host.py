@@ -86,8 +86,12 @@ def build(desk: Desk) -> gr.Blocks:
     with gr.Blocks(title="Unfold", analytics_enabled=False, fill_width=True) as blocks:
         wire = host(desk)
         # the pool bounds and orders the runs; Gradio's own limits would queue them a second time, unseen
-        quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": None,
-                                 "api_visibility": "private"}
+        quiet: dict[str, Any] = {
+            "show_progress": "hidden",
+            "trigger_mode": "multiple",
+            "concurrency_limit": None,
+            "api_visibility": "private",
+        }
         wire.run(run, None, wire, **quiet)
         wire.measure(measure, None, wire, **quiet)
         blocks.unload(leave)
@@ -104,8 +108,15 @@ def launch_options(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> d
     theme = gr.themes.Base(font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     head, body = first_paint(data, assets)
     return {
-        "theme": theme, "ssr_mode": False, "footer_links": [], "quiet": True, "share": False,
-        "show_error": False, "run_history": False, "strict_cors": True, "max_file_size": "1mb",
+        "theme": theme,
+        "ssr_mode": False,
+        "footer_links": [],
+        "quiet": True,
+        "share": False,
+        "show_error": False,
+        "run_history": False,
+        "strict_cors": True,
+        "max_file_size": "1mb",
         "favicon_path": str(ROOT / "components" / "shell" / "logo.svg"),
         "app_kwargs": {"routes": routes(data, assets), "middleware": [Middleware(FirstPaint, head=head, body=body)]},
     }

@@ -240,8 +240,13 @@ class Pool:
                 job.say(failed={"code": type(error).__name__, "message": str(error), "fix": error.fix})
             except Exception as error:  # a worker must outlive any engine; the page gets one line, the log the rest
                 log.exception("run %s failed", job.id[:8])
-                job.say(failed={"code": type(error).__name__, "message": "The engine broke in this run.",
-                                "fix": "Try another seed, or go back to the default settings."})
+                job.say(
+                    failed={
+                        "code": type(error).__name__,
+                        "message": "The engine broke in this run.",
+                        "fix": "Try another seed, or go back to the default settings.",
+                    }
+                )
             finally:
                 with self._cond:
                     self._running.remove(job)
@@ -338,8 +343,13 @@ class Desk:
             self._fail(job, open_lanes, type(error).__name__, str(error), error.fix)
         except Exception as error:
             log.exception("run %s failed", job.id[:8])
-            self._fail(job, open_lanes, type(error).__name__, "The engine broke in this run.",
-                       "Try another seed, or go back to the default settings.")
+            self._fail(
+                job,
+                open_lanes,
+                type(error).__name__,
+                "The engine broke in this run.",
+                "Try another seed, or go back to the default settings.",
+            )
         finally:
             events.close()  # type: ignore[attr-defined]
         job.say(end={"digest": ev.digest(written), "reason": "cancelled" if job.cancelled else "finished"})

@@ -29,7 +29,7 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
   let picking = null;
   function pick(name) {
     picking = picking === name ? null : name;
-    for (const [other, row] of rows) row.pick?.(other === picking);
+    for (const [other, row] of rows) if (row.pick) row.pick(other === picking);
     onpick?.(name, picking !== null);
   }
 

@@ -52,7 +52,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const lanesBox = el("div", { class: "lanes" });
   const note = el("div", { class: "note-line" });
   const timelineBox = el("div", { class: "timeline-box" });
-  const center = el("section", { class: "center", "aria-label": words("panel.stage") }, whatIf, trouble, queueLine, lanesBox, note, timelineBox);
+  const center = el("section", { class: "center", "aria-label": words("panel.stage") }, whatIf, trouble, queueLine, lanesBox, el("div", { class: "dock" }, note, timelineBox));
   const inspectorBox = el("aside", { class: "inspector-box", id: "panel-inspect", "aria-label": words("panel.inspect") });
 
   const head = el("header", { class: "exhibit-head" },
@@ -76,6 +76,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     el("p", {}, words("credits.ours")));
   const page = el("main", { class: "exhibit", id: "unfold-main", "data-tab": "controls", "data-exhibit": exhibit.slug },
     head, el("div", { class: "workspace" }, controlsBox, center, inspectorBox), tabs, below, textBox, credits);
+  // a lecturer turns the pages of the idea beside the stage, not below it
+  if (asked.lecture) center.prepend(beatBox);
   set(element, page);
 
   const claimCards = claims.mount(claimBox, { exhibit, strings: data.strings, transport });

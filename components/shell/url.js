@@ -74,7 +74,7 @@ export function write(state, exhibit) {
   }
   if (state.theme) query.set("theme", state.theme);
   if (state.lecture) query.set("lecture", "1");
-  const text = query.toString();
+  const text = query.toString().replaceAll("%2C", ",").replaceAll("%3B", ";");
   return text ? `?${text}` : "";
 }
 
@@ -101,19 +101,18 @@ export function check(setting, raw, words) {
   return { ok: true, value: text };
 }
 
-// force: f.lane.cell.value.after   reseed: r.lane.seed.after   (each part escaped, dots too)
+// force: f.lane.cell.value.after   reseed: r.lane.seed.after   with _0 for _, _1 for a dot and _2 for a semicolon
+const ESCAPES = ["_", ".", ";"];
+const escape = (part) => String(part).replace(/[_.;]/g, (c) => `_${ESCAPES.indexOf(c)}`);
+const unescape = (part) => part.replace(/_([012])/g, (_, i) => ESCAPES[i]);
+
 function writeChange(c) {
   const parts = c.do === "force" ? ["f", c.lane, c.cell, c.value, c.after ?? ""] : ["r", c.lane, c.seed, c.after ?? ""];
-  return parts.map((p) => encodeURIComponent(p).replaceAll(".", "%2E")).join(".");
+  return parts.map(escape).join(".");
 }
 
 function readChange(text, exhibit) {
-  let parts;
-  try {
-    parts = text.split(".").map(decodeURIComponent);
-  } catch {
-    return null;
-  }
+  const parts = text.split(".").map(unescape);
   const force = parts[0] === "f" && parts.length === 5;
   if (!force && !(parts[0] === "r" && parts.length === 4)) return null;
   const lane = parts[1];

@@ -121,7 +121,8 @@ ASSD = Exhibit(
               unit="calls with over calls without", baseline="without the free word",
               paper={"value": None, "unit": "", "where": "ours, not in the paper"}, measure=claims.free_bonus_token),
     ),
-    difficulty=2, minutes=3, seed=17, together=page.together,
+    difficulty=2, minutes=3, seed=23, together=page.together,
+    why_this_seed="a whole story in half the calls, with four guesses that do not fit",
 )
 
 EXHIBITS = (ASSD,)

@@ -80,7 +80,7 @@ def filters_vs_validity(trial: Trial) -> Iterator[Result]:
         good, bits = [], []
         for seed in seeds:
             trial.ask()
-            events = trial.run(seed, {"words": "", "given": 0, **knob}, "filtered")
+            events = trial.run(seed, {"given": 0, "top_p": 1.0, **knob}, "filtered")
             good.append(float(_done(events).summary["valid"]))
             bits.append(float(np.mean([e.entropy[0] for e in events if isinstance(e, Commit) and e.entropy])))
         return good, bits

@@ -22,8 +22,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("UNFOLD_CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 Open = Callable[..., Page]
 
 
@@ -32,8 +39,12 @@ def _serve(script: Path) -> Iterator[str]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, str(script), "--port", str(port), "--host", "127.0.0.1"], cwd=ROOT, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, str(script), "--port", str(port), "--host", "127.0.0.1"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -88,11 +99,20 @@ def visit(chromium: Browser, server: str) -> Iterator[Open]:
     """visit(query, width=…, dark=…, base=…) -> a page that has drawn itself; complaints end in page.trouble."""
     contexts = []
 
-    def open_page(query: str = "", *, width: int = 1440, height: int = 900, dark: bool = False, base: str = server,
-                  still: bool = False) -> Page:
+    def open_page(
+        query: str = "",
+        *,
+        width: int = 1440,
+        height: int = 900,
+        dark: bool = False,
+        base: str = server,
+        still: bool = False,
+    ) -> Page:
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
-            reduced_motion="reduce" if still else "no-preference", permissions=["clipboard-read", "clipboard-write"],
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce" if still else "no-preference",
+            permissions=["clipboard-read", "clipboard-write"],
         )
         contexts.append(context)
         page = context.new_page()
@@ -101,8 +121,14 @@ def visit(chromium: Browser, server: str) -> Iterator[Open]:
         page.outside = []  # type: ignore[attr-defined]
         page.on("console", lambda m: page.trouble.append(m.text) if m.type == "error" else None)  # type: ignore[attr-defined]
         page.on("pageerror", lambda e: page.trouble.append(str(e)))  # type: ignore[attr-defined]
-        page.on("request", lambda r: page.outside.append(r.url)  # type: ignore[attr-defined]
-                if not r.url.startswith((base, "data:", "blob:")) else None)
+        page.on(
+            "request",
+            lambda r: (
+                page.outside.append(r.url)  # type: ignore[attr-defined]
+                if not r.url.startswith((base, "data:", "blob:"))
+                else None
+            ),
+        )
         page.goto(f"{base}/{query}")
         page.wait_for_selector("#unfold-main")
         return page

@@ -15,8 +15,9 @@ HERO = "assd"
 
 def run(page: Page) -> None:
     """Press Run, once whatever the page began by itself is over, and wait until the whole run has come."""
-    page.wait_for_function("!['idle', 'running', 'queued'].includes(document.querySelector('main').dataset.run)",
-                           timeout=60_000)
+    page.wait_for_function(
+        "!['idle', 'running', 'queued'].includes(document.querySelector('main').dataset.run)", timeout=60_000
+    )
     page.click(".run-button")
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
 
@@ -129,6 +130,23 @@ def test_a_forced_word_is_written_and_the_way_back_leads_to_the_original(visit):
     expect(here.locator(".uf-text")).to_have_text(before)
 
 
+def test_blanks_are_chosen_by_clicking_words_and_the_run_takes_them(visit):
+    page = visit(f"?exhibit={HERO}")
+    run(page)
+    to_the_end(page)
+    page.locator("[data-setting=blanks] .pick").click()
+    given = page.locator(f'[data-lane="{HERO}"] .uf-cell[data-state="given"]').first
+    cell = given.get_attribute("data-cell")
+    given.click()
+    assert cell in page.locator("#s-blanks").input_value().split(",")
+    run(page)
+    to_the_end(page)
+    expect(page.locator(f'[data-lane="{HERO}"] .uf-cell[data-cell="{cell}"]')).to_have_attribute(
+        "data-state", "committed"
+    )
+    assert page.trouble == []
+
+
 def test_a_link_restores_settings_seed_lanes_and_the_forced_word(visit):
     page = visit(f"?exhibit={HERO}&seed=23")
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
@@ -143,8 +161,16 @@ def test_a_link_restores_settings_seed_lanes_and_the_forced_word(visit):
     expect(copy.locator(f'[data-lane="{HERO}"] .uf-cell[data-cell="{cell}"] .uf-text')).to_have_text("bell")
     copy.click(".copy-link")
     url = copy.evaluate("navigator.clipboard.readText()")
+    assert copy.locator(".refused-link").count() == 0
     for part in ("seed=23", "k=3", f"lanes={HERO}", f"i=f.{HERO}.{cell}.bell.0"):
         assert part in url
+
+
+def test_a_forced_full_stop_survives_the_link(visit):
+    page = visit(f"?exhibit={HERO}&seed=23&i=f.{HERO}.4._1.0")
+    expect(page.locator(".what-if b")).to_have_text(".")
+    expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
+    assert f"i=f.{HERO}.4._1.0" in page.url
 
 
 def test_the_playhead_of_a_link_is_where_it_was(visit):
@@ -172,8 +198,13 @@ def test_what_the_engine_refuses_is_said_at_its_control(visit):
     assert page.trouble == []
 
 
-PAYLOADS = ("${window.hurt=1}", "<img src=x onerror=window.hurt=1>", "</script><script>window.hurt=1</script>",
-            "{{constructor.constructor('window.hurt=1')()}}", "\u202eevil")
+PAYLOADS = (
+    "${window.hurt=1}",
+    "<img src=x onerror=window.hurt=1>",
+    "</script><script>window.hurt=1</script>",
+    "{{constructor.constructor('window.hurt=1')()}}",
+    "\u202eevil",
+)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
