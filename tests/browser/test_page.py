@@ -148,33 +148,33 @@ def test_blanks_are_chosen_by_clicking_words_and_the_run_takes_them(visit):
 
 
 def test_a_link_restores_settings_seed_lanes_and_the_forced_word(visit):
-    page = visit(f"?exhibit={HERO}&seed=23")
+    page = visit(f"?exhibit={HERO}&seed=4242")
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
     to_the_end(page)
     cell = word(page, HERO)
-    copy = visit(f"?exhibit={HERO}&seed=23&k=3&lanes={HERO}&i=f.{HERO}.{cell}.bell.0")
+    copy = visit(f"?exhibit={HERO}&seed=4242&k=3&lanes={HERO}&i=f.{HERO}.{cell}.bell.0")
     expect(copy.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
     to_the_end(copy)
-    assert copy.locator(".seed-field").input_value() == "23"
+    assert copy.locator(".seed-field").input_value() == "4242"
     assert copy.locator("#s-k").input_value() == "3"
     assert copy.locator(".uf-lane").count() == 1
     expect(copy.locator(f'[data-lane="{HERO}"] .uf-cell[data-cell="{cell}"] .uf-text')).to_have_text("bell")
     copy.click(".copy-link")
     url = copy.evaluate("navigator.clipboard.readText()")
     assert copy.locator(".refused-link").count() == 0
-    for part in ("seed=23", "k=3", f"lanes={HERO}", f"i=f.{HERO}.{cell}.bell.0"):
+    for part in ("seed=4242", "k=3", f"lanes={HERO}", f"i=f.{HERO}.{cell}.bell.0"):
         assert part in url
 
 
 def test_a_forced_full_stop_survives_the_link(visit):
-    page = visit(f"?exhibit={HERO}&seed=23&i=f.{HERO}.4._1.0")
+    page = visit(f"?exhibit={HERO}&seed=4242&i=f.{HERO}.4._1.0")
     expect(page.locator(".what-if b")).to_have_text(".")
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
     assert f"i=f.{HERO}.4._1.0" in page.url
 
 
 def test_the_playhead_of_a_link_is_where_it_was(visit):
-    page = visit(f"?exhibit={HERO}&seed=23&at=12")
+    page = visit(f"?exhibit={HERO}&seed=4242&at=12")
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
     page.click(".copy-link")
     assert "at=12" in page.evaluate("navigator.clipboard.readText()")
