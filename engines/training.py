@@ -31,6 +31,7 @@ from engines.errors import Refused
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs"
+PAUSE = 30.0
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,14 @@ def fit(
             optimizer.load_state_dict(state)
         averaged = saved["averaged"]
         step, before, part, index = saved["step"], saved["seconds"], saved["part"], saved["index"]
-    began = time.monotonic()
+    last = time.monotonic()
 
     def elapsed() -> float:
-        return before + time.monotonic() - began
+        nonlocal before, last
+        # A process that was stopped or a laptop that slept did not train: a long silence counts as PAUSE.
+        now = time.monotonic()
+        before, last = before + min(now - last, PAUSE), now
+        return before
 
     def used() -> float:
         return max(step / steps, elapsed() / seconds if seconds else 0.0)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_a_budget_of_seconds_is_kept(tmp_path):
     training.fit(tiny("next_token"), seconds=0.5, folder=tmp_path)
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert last["step"] > 3 and 0.5 <= last["seconds"] < 3
+
+
+def test_a_pause_does_not_use_up_the_budget(tmp_path, monkeypatch):
+    recipe, hours = tiny("next_token"), []
+    clock = time.monotonic
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock() + sum(hours))
+
+    def loss(*arguments):
+        if not hours:
+            hours.append(3_600)
+        return recipe.loss(*arguments)
+
+    training.fit(replace(recipe, loss=loss), seconds=training.PAUSE + 0.3, folder=tmp_path)
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["step"] > 3
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path):
