@@ -94,7 +94,7 @@ def test_stop_ends_a_run_and_keeps_what_was_written(visit, slow_server):
     expect(page.locator(".run-button")).to_have_text("Run")
     to_the_end(page)
     assert any("cancelled" in r for r in rows(page))
-    assert page.locator('.uf-cell[data-state="committed"]').count() > 0
+    expect(page.locator('.uf-cell[data-state="committed"]')).not_to_have_count(0)
 
 
 def test_a_third_run_waits_in_the_queue_and_may_leave_it(visit, slow_server):
@@ -301,7 +301,7 @@ def test_a_server_that_went_away_is_said_and_replay_still_works(visit):
     expect(page.locator(".server-gone")).to_be_visible()
     page.get_by_role("button", name="To the start").click()
     page.get_by_role("button", name="To the end").click()
-    assert page.locator('.uf-cell[data-state="committed"]').count() > 0
+    expect(page.locator('.uf-cell[data-state="committed"]')).not_to_have_count(0)
     page.context.set_offline(False)
     expect(page.locator(".server-gone")).to_be_hidden()
 
