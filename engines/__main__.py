@@ -1,4 +1,4 @@
-"""Unfold without a browser: `python -m engines list | run | measure | record | train | weights`.
+"""Unfold without a browser: `python -m engines list | run | measure | record | train | weights | world`.
 
 `run` writes a trace (JSON lines) on stdout, progress goes to stderr. An error is one line on stderr that says
 what to do, with an exit code and no traceback.
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--steps", type=int)
     verb.add_argument("--seconds", type=float)
     verbs.add_parser("weights", help="the ledger of stored networks")
+    verbs.add_parser("world", help="compile the grammar of the stories again and store it")
     args = parser.parse_args(argv)
     try:
         return int(globals()[f"_{args.verb}"](args) or 0)
@@ -131,6 +132,13 @@ def _train(args: argparse.Namespace) -> int:
 
     return int(training.main(args.recipe, args.device, args.jobs, every_recipe=args.all, steps=args.steps,
                              seconds=args.seconds) or 0)
+
+
+def _world(args: argparse.Namespace) -> None:
+    from engines.worlds import stories  # noqa: PLC0415
+
+    stories.store()
+    print(f"{stories.COMPILED.name}: {stories.COMPILED.stat().st_size:,} bytes")
 
 
 def _weights(args: argparse.Namespace) -> None:

@@ -9,10 +9,14 @@ p(story), p(any cell | any visible cells), exact conditional samples, and total 
 """
 
 import difflib
+import hashlib
+import json
 import re
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -246,7 +250,7 @@ def compile_grammar(grammar: Grammar, vocab: Sequence[str]) -> "Automaton":
                 queue.append(after)
             row.append((word_id, total, number[rounded]))
         arcs.append(row)
-    return Automaton(_merge(arcs), len(vocab))
+    return Automaton.of_arcs(_merge(arcs), len(vocab))
 
 
 def _merge(arcs: list[list[tuple[int, float, int]]]) -> list[list[tuple[int, float, int]]]:
@@ -286,16 +290,21 @@ class Automaton:
     stories that are finished (END written) within the n cells handed in; with 64 cells that is every story.
     """
 
-    def __init__(self, arcs: list[list[tuple[int, float, int]]], vocab_size: int) -> None:
-        self.states = len(arcs) + 1
+    @classmethod
+    def of_arcs(cls, arcs: list[list[tuple[int, float, int]]], vocab_size: int) -> "Automaton":
+        """From (word, p, next) per state, the end left out."""
+        rows = [*arcs, [(PAD, 1.0, len(arcs))]]
+        return cls(np.cumsum([0, *(len(row) for row in rows)]), np.array([w for row in rows for w, _, _ in row]),
+                   np.array([p for row in rows for _, p, _ in row]), np.array([d for row in rows for _, _, d in row]),
+                   vocab_size)
+
+    def __init__(self, first_edge: np.ndarray, word: np.ndarray, p: np.ndarray, dst: np.ndarray, vocab_size: int):
+        """Edges in the order of their states: state s owns first_edge[s] to first_edge[s + 1]."""
+        self.states = len(first_edge) - 1
         self.final = self.states - 1
         self.vocab_size = vocab_size
-        rows = [*arcs, [(PAD, 1.0, self.final)]]
-        self.first_edge = np.cumsum([0, *(len(row) for row in rows)])
+        self.first_edge, self.word, self.dst = (a.astype(np.int64) for a in (first_edge, word, dst))
         self.src = np.repeat(np.arange(self.states), np.diff(self.first_edge))
-        self.word = np.array([word for row in rows for word, _, _ in row], dtype=np.int64)
-        self.dst = np.array([after for row in rows for _, _, after in row], dtype=np.int64)
-        p = np.array([p for row in rows for _, p, _ in row])
         self.p = p / np.bincount(self.src, p, self.states)[self.src]
         self.key = self.src * vocab_size + self.word  # increasing: rows are in state order, words sorted
         running = np.cumsum(self.p)
@@ -526,10 +535,33 @@ VOCAB: tuple[str, ...] = (*SPECIALS, *words_of(GRAMMAR))
 _ID = {word: k for k, word in enumerate(VOCAB)}
 
 
+COMPILED = Path(__file__).parent.parent.parent / "assets" / "worlds" / "stories.npz"
+
+
+def grammar_digest() -> str:
+    """What a stored automaton must carry to be believed: all of the grammar, and the version of its compiler."""
+    whole = json.dumps([VERSION, GRAMMAR.rules, GRAMMAR.tables, GRAMMAR.draws], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
 @lru_cache(maxsize=1)
 def automaton() -> Automaton:
-    """The automaton of STORIES, built on first use."""
+    """The automaton of STORIES: from its file if that was compiled from this very grammar, else compiled (seconds)."""
+    try:
+        with np.load(COMPILED, allow_pickle=False) as stored:
+            if str(stored["grammar"]) == grammar_digest():
+                return Automaton(stored["first_edge"], stored["word"], stored["p"], stored["dst"], len(VOCAB))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # the file only saves time; the grammar itself is the truth
     return compile_grammar(GRAMMAR, VOCAB)
+
+
+def store() -> None:
+    """Write the compiled automaton, so that nobody has to wait for it."""
+    a = compile_grammar(GRAMMAR, VOCAB)
+    COMPILED.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(COMPILED, grammar=grammar_digest(), first_edge=a.first_edge.astype(np.uint32),
+                        word=a.word.astype(np.uint16), p=a.p, dst=a.dst.astype(np.uint32))
 
 
 def sample(seeds: Sequence[int] | np.ndarray) -> np.ndarray:

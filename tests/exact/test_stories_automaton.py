@@ -216,3 +216,24 @@ def test_the_chain_rule_holds_on_whole_stories():
             total += np.log(automaton.marginals(visible)[cell, story[cell]])
             visible[cell] = story[cell]
         assert start + total == pytest.approx(log_p, abs=1e-8)
+
+
+def test_the_stored_automaton_is_the_compiled_one():
+    compiled, stored = stories.compile_grammar(stories.GRAMMAR, stories.VOCAB), stories.automaton()
+    assert stories.COMPILED.exists()
+    for name in ("first_edge", "word", "dst"):
+        assert np.array_equal(getattr(stored, name), getattr(compiled, name))
+    assert np.allclose(stored.p, compiled.p, rtol=1e-15, atol=0)
+
+
+def test_a_stored_automaton_of_another_grammar_is_not_believed(tmp_path, monkeypatch):
+    path = tmp_path / "stories.npz"
+    with np.load(stories.COMPILED) as z:
+        np.savez(path, **{k: z[k] for k in z.files if k != "grammar"}, grammar="another")
+    monkeypatch.setattr(stories, "COMPILED", path)
+    calls = []
+    monkeypatch.setattr(stories, "compile_grammar", lambda *a: calls.append(a))
+    stories.automaton.__wrapped__()
+    path.write_bytes(b"damaged")
+    stories.automaton.__wrapped__()
+    assert len(calls) == 2
