@@ -8,7 +8,6 @@ values only, and the DOM by `textContent` only.
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -20,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from components.page_data import ROOT, first_paint, trace_file
+from components.page_data import first_paint
+from components.recorded import ROOT, trace_text
 from components.serve import Desk
 
 PUBLIC = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -135,11 +135,9 @@ def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
 
     async def trace(request: Request) -> Response:
         slug = request.path_params["slug"]
-        path = trace_file(slug, assets) if slug in known else None
-        if path is None:
+        text = trace_text(slug, assets) if slug in known else b""
+        if not text:
             return Response("no such trace", 404)
-        raw = path.read_bytes()
-        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
         return Response(text, media_type="application/x-ndjson", headers={"Cache-Control": "no-cache"})
 
     folder = ROOT / "components"

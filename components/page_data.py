@@ -12,9 +12,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from components import still
+from components.recorded import HERO, ROOT, read, trace_file
+
 VERSION = "0.1.0"
-HERO = "assd"
 
 
 def page_data(exhibits: Mapping[str, Any], assets: Path = ROOT / "assets") -> dict[str, Any]:
@@ -35,39 +36,71 @@ def page_data(exhibits: Mapping[str, Any], assets: Path = ROOT / "assets") -> di
         described.append(one)
     strings = _json(assets / "strings" / "en.json") or {}
     hero = HERO if HERO in exhibits else next(iter(exhibits), None)
-    return {"exhibits": described, "strings": strings, "hero": hero, "version": VERSION}
-
-
-def trace_file(slug: str, assets: Path = ROOT / "assets") -> Path | None:
-    """The recorded run of an exhibit, gzipped or plain; None if none was recorded."""
-    for name in (f"{slug}.jsonl.gz", f"{slug}.jsonl"):
-        if (path := assets / "traces" / name).is_file():
-            return path
-    return None
+    spot = still.telling(read(HERO, assets)) if hero == HERO else None
+    return {
+        "exhibits": described,
+        "strings": strings,
+        "hero": hero,
+        # the moment that the still shows: there the player takes over
+        "telling": {"lane": spot[0], "n": spot[1]} if spot else None,
+        "version": VERSION,
+    }
 
 
 def first_paint(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> tuple[str, str]:
     """(head, body): what the served HTML itself holds, so that something stands there before any script runs.
 
-    The body is the still of the hero, `assets/first.svg` where it exists, under the headline of the home
-    page. It stands inside the element of the page; `shell.js` replaces it. Both go into the document as HTML: all
-    that is put in here is either a file of ours or escaped.
+    The body is the top of the home page as `home.js` will draw it, with the still of the hero
+    (`assets/first.svg`) in place of the player; `shell.js` replaces it. Both go into the document as HTML: all that is
+    put in here is either a file of ours or escaped.
     """
-    words = data["strings"]
-    still = assets / "first.svg"
-    drawing = still.read_text(encoding="utf-8") if still.is_file() else ""
     head = (
         # the shell's resets come first, so that the viewer's own rules win over them
         '<link rel="stylesheet" href="unfold/shell/shell.css"><link rel="stylesheet" href="unfold/theme/theme.css">'
+        '<link rel="preload" href="unfold/theme/stage.css" as="style">'
         '<link rel="modulepreload" href="unfold/shell/shell.js">'
         '<link rel="preload" href="unfold/page.json" as="fetch" crossorigin="anonymous">'
         f"<script>{_THEME_BEFORE_PAINT}</script>"
     )
+    words = {key: escape(value) for key, value in data["strings"].items() if isinstance(value, str)}
+    drawing = assets / "first.svg"
+    picture = drawing.read_text(encoding="utf-8") if drawing.is_file() else ""
+    note = still.frame(read(HERO, assets), spot["lane"], spot["n"]) if (spot := data.get("telling")) else None
+    said = f'<p class="uf-note-text">{_underlined(note)}</p>' if note else ""
     body = (
-        '<div id="unfold-page" class="unfold"><div class="first-inner">'
-        f'<p class="first-headline">{escape(str(words.get("home.headline", "Unfold")))}</p>{drawing}</div></div>'
+        '<div id="unfold-page" class="unfold"><div class="first-paint"><header class="page-header">'
+        '<div class="header-inner"><span class="brand"><img class="logo" src="unfold/shell/logo.svg" alt="">'
+        '<span class="wordmark">unfold</span></span></div></header>'
+        '<div class="page-body"><main class="home"><section class="hero">'
+        f'<h1>{words.get("home.headline", "Unfold")}</h1>'
+        f'<div class="hero-body"><div class="hero-stage">{picture}</div><div class="note-line uf-note">{said}</div>'
+        f'<p class="hero-caption">{escape(caption(data))}</p></div>'
+        f'<div class="hero-foot"><span class="run-button hero-enter">{words.get("home.invitation", "")}</span></div>'
+        "</section></main></div></div></div>"
     )
     return head, body
+
+
+def caption(data: Mapping[str, Any]) -> str:
+    """Which recorded run stands on the home page, and why that one."""
+    hero = next((e for e in data["exhibits"] if e["slug"] == data["hero"]), None)
+    if hero is None:
+        return ""
+    why = hero.get("why_this_seed")
+    form = data["strings"].get("hero.caption.why" if why else "hero.caption", "")
+    return str(form).replace("{seed}", str(hero.get("seed", 1))).replace("{why}", str(why))
+
+
+def _underlined(now: still.Frame) -> str:
+    """The narration of a frame as HTML, the model's words underlined as on the page."""
+    said = escape(now.note)
+    draft, kept = (escape(w) for w in now.words)
+    for word, kind in ((kept, "word"), (draft, "draft")):
+        at = said.rfind(f" {word}") + 1 if word else 0
+        if at:
+            mark = f'<span class="uf-note-word" data-kind="{kind}">{word}</span>'
+            said = said[:at] + mark + said[at + len(word) :]
+    return said
 
 
 # The theme is chosen before the first pixel: link, then memory, then the system. It has to run inline.

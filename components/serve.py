@@ -67,10 +67,12 @@ class Job:
     def push(self, event: dict[str, Any]) -> None:
         """An event of the engine, from the worker's thread."""
         with self.lock:
+            waiting = bool(self.pending)
             self.pending.append(event)
         first = not self.painted and event["kind"] in PAINTED
         self.painted = self.painted or first
-        self.poke(first)
+        if first or not waiting:  # else the loop knows already; waking it costs more than the event itself
+            self.poke(first)
 
     def say(self, **fields: Any) -> None:
         """Something beside events for the next frame: header, claim, refused, failed, end."""

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from engines.errors import Refused, UnfoldError
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(message, fix=f"See `{self.prog} --help`.")
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m engines", description=__doc__.split("\n")[0])
+    parser = _Parser(prog="python -m engines", description=__doc__.split("\n")[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("list", help="the exhibits")
     verb.add_argument("--json", action="store_true")
     verb = verbs.add_parser("run", help="one run; its trace on stdout")
     verb.add_argument("slug")
     verb.add_argument("--seed", type=int)
-    verb.add_argument("--set", nargs="*", default=[], metavar="name=value")
+    verb.add_argument("--set", nargs="*", action="extend", default=[], metavar="name=value")
     verb.add_argument("--lane", action="append")
     verb = verbs.add_parser("measure", help="measure an exhibit's claims")
     verb.add_argument("slug")
@@ -41,17 +48,22 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--jobs", type=int, default=1)
     verb.add_argument("--steps", type=int)
     verb.add_argument("--seconds", type=float)
-    verbs.add_parser("weights", help="the ledger of stored networks")
+    verb = verbs.add_parser("weights", help="the ledger of stored networks")
+    verb.add_argument("--judge", nargs="+", metavar="NET", help="score these and note it in their files")
     verbs.add_parser("world", help="compile the grammar of the stories again and store it")
-    args = parser.parse_args(argv)
     try:
-        return int(globals()[f"_{args.verb}"](args) or 0)
+        args = parser.parse_args(argv)
+        code = int(globals()[f"_{args.verb}"](args) or 0)
+        sys.stdout.flush()
+        return code
     except UnfoldError as error:
         fix = f" {error.fix}" if error.fix else ""
-        print(f"unfold: {error}.{fix}".replace("..", "."), file=sys.stderr)
+        # what somebody typed must not steer the terminal or fill it
+        line = "".join(c if c.isprintable() else "?" for c in f"{str(error).rstrip('.')}.{fix}")
+        print("unfold: " + re.sub(r"\S{200,}", lambda m: m[0][:40] + "…", line), file=sys.stderr)
         return error.code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # nobody reads any more: what is left in the buffer goes nowhere, silently
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130
@@ -87,6 +99,9 @@ def _run(args: argparse.Namespace) -> None:
     header = runtime.header(args.slug, settings, args.seed, lanes=args.lane)
     out = list(runtime.run(args.slug, settings, args.seed, lanes=args.lane))
     sys.stdout.write(events.write_trace(header, out))
+    for event in out:
+        if isinstance(event, events.Failed):
+            raise UnfoldError(f"lane {event.lane!r} broke: {event.message}", event.fix)
 
 
 def _measure(args: argparse.Namespace) -> None:
@@ -113,11 +128,11 @@ def sentence(r: dict[str, Any]) -> str:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from engines import catalog, record  # noqa: PLC0415
+    from engines import catalog, record, runtime  # noqa: PLC0415
 
-    slugs = [args.slug] if args.slug else list(catalog.EXHIBITS)
+    slugs = [args.slug] if args.slug is not None else list(catalog.EXHIBITS)
     changed = 0
-    for slug in slugs:
+    for slug in [runtime.resolve(slug).slug for slug in slugs]:
         if args.check:
             same = record.check(slug)
             changed += not same
@@ -142,8 +157,12 @@ def _world(args: argparse.Namespace) -> None:
 
 
 def _weights(args: argparse.Namespace) -> None:
-    from engines import weights  # noqa: PLC0415
+    from engines import training, weights  # noqa: PLC0415
 
+    for name in args.judge or ():
+        print(name, json.dumps(training.judge(name)))
+    if args.judge:
+        return
     for line in weights.ledger():
         tail = f" of {line['limit']:,}" if "limit" in line else f"  {line['params']:,} parameters"
         print(f"{line['name']:28} {line['bytes']:>12,} bytes{tail}")

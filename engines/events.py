@@ -236,7 +236,7 @@ _CLOSED = {
     ("forward", "mode"): MODES,
     ("commit", "origin"): ORIGINS,
     ("withdraw", "why"): WHY,
-    ("preview", "dtype"): ("png", "u8", "f16"),
+    ("preview", "dtype"): ("png", "webp", "u8", "f16"),
     ("done", "reason"): REASONS,
 }
 
@@ -246,7 +246,7 @@ Steps = Generator[Event, None, dict[str, Any]]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import platform
+import zlib
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from engines import events as ev
 from engines import runtime, weights
-from engines.errors import BadTrace
+from engines.errors import BadTrace, UnfoldError
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -42,8 +43,9 @@ def read(slug: str) -> tuple[dict[str, Any], list[ev.Event]]:
     path = trace_path(slug)
     try:
         return ev.read_trace(gzip.decompress(path.read_bytes()).decode())
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise BadTrace(f"{path.name} cannot be read; run `python -m engines record {slug}`") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, BadTrace) as error:
+        why = f" ({error})" if isinstance(error, BadTrace) else ""
+        raise BadTrace(f"{path.name} cannot be read{why}; run `python -m engines record {slug}`") from error
 
 
 def untimed(events: list[ev.Event]) -> list[dict[str, Any]]:
@@ -63,18 +65,26 @@ def save_claims(slug: str, results: list[dict[str, Any]]) -> None:
     """Store final results with date, machine and the digests of the nets that they were measured on."""
     path = claims_path(slug)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {r["id"]: r for r in load_claims(slug).get("claims", [])} | {r["id"]: r for r in results}
     exhibit = runtime.resolve(slug)
     parsed = exhibit.parse({})
     nets = sorted({n for name in exhibit.lanes for lane, own in [runtime.lane_of(exhibit, name, parsed)]
                    for n in lane.nets(own)})
+    models = {n: weights.sha256(n) for n in nets}
+    before = load_claims(slug)
+    # figures of other networks must not get the digests of these
+    old = before["claims"] if before.get("models") == models else []
+    kept = {r["id"]: r for r in [*old, *results]}
     body = {"exhibit": slug, "date": date.today().isoformat(), "machine": f"{platform.machine()}, one thread, CPU",
-            "models": {n: weights.sha256(n) for n in nets},
-            "claims": [kept[c.id] for c in exhibit.claims if c.id in kept]}
+            "models": models, "claims": [kept[c.id] for c in exhibit.claims if c.id in kept]}
     path.write_text(json.dumps(body, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
 def load_claims(slug: str) -> dict[str, Any]:
-    """The shipped results of an exhibit, {} if it has none yet."""
+    """The shipped results of an exhibit, no claims if it has none yet. Raises UnfoldError if the file is damaged."""
     path = claims_path(slug)
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    try:
+        stored = json.loads(path.read_text()) if path.exists() else {"claims": []}
+        return stored | {"claims": [r | {"id": r["id"]} for r in stored["claims"]]}  # no id: damaged too
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnfoldError(f"{path.name} is damaged; delete it and run `python -m engines measure {slug} --save`"
+                          ) from error

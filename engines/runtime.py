@@ -212,10 +212,15 @@ def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) ->
             if change["do"] not in getattr(target, "interventions", ()):
                 raise Refused(f"lane {name!r} does not support {change['do']!r}", "i")
             words = target.vocabulary() if isinstance(target, Lane) and target.vocabulary else None
-            if words is not None and change["do"] == "force" and change["value"] not in words:
+            if words is not None and change["do"] == "force" and not _among(change["value"], words):
                 raise Refused(f"intervention: {str(change['value'])[:40]!r} is not a word of lane {name!r}", "i")
         out.append(change)
     return out
+
+
+def _among(value: Any, words: dict[Any, int]) -> bool:
+    """Is this one of the lane's values? Whatever somebody sent: a list cannot be looked up, and True is not 1."""
+    return isinstance(value, str | int) and not isinstance(value, bool) and value in words
 
 
 def _drive(

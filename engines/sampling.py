@@ -18,7 +18,8 @@ def softmax(z: Any, temperature: float = 1.0) -> np.ndarray:
     z = np.asarray(z, dtype=np.float64)
     if temperature == 0:
         return np.eye(z.shape[-1])[z.argmax(-1)]
-    e = np.exp((z - z.max(-1, keepdims=True)) / temperature)
+    with np.errstate(over="ignore"):  # a temperature near 0 sends all but the largest to exp(-inf) = 0, as it should
+        e = np.exp((z - z.max(-1, keepdims=True)) / temperature)
     return e / e.sum(-1, keepdims=True)
 
 
@@ -53,8 +54,11 @@ def standardise(z: Any, temperature: float = 1.0, top_k: int = 0, top_p: float =
 
 
 def ratio(p: np.ndarray, q: np.ndarray, x: int) -> float:
-    """p(x) / q(x): a draft x ~ q stays if a uniform number falls below it (2211.17192, algorithm 1)."""
-    return float(p[x] / q[x])
+    """p(x) / q(x): a draft x ~ q stays if a uniform number falls below it (2211.17192, algorithm 1).
+
+    q(x) = 0 only for a word that a user forced on the draft; it stays whatever p says of it.
+    """
+    return float(p[x] / q[x]) if q[x] > 0 else float("inf")
 
 
 def residual(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -67,7 +71,7 @@ def residual(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 def entropy(p: np.ndarray) -> float:
     """In nats."""
     p = p[p > 0]
-    return float(-(p * np.log(p)).sum())
+    return max(0.0, float(-(p * np.log(p)).sum()))  # max: a sure word has 0.0, not -0.0
 
 
 def spoken(word: str) -> str:

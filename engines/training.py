@@ -38,15 +38,17 @@ PAUSE = 30.0
 class Recipe:
     """How one network is made.
 
-    batches(part) yields the batches of the part-th piece of an endless stream, always the same ones for the same part.
+    batches(part) yields the batches (a tensor, or a tuple of them) of the part-th piece of an endless stream, always
+    the same ones for the same part.
     loss(network, batch, generator) is a mean over what the batch predicts, in nats, and the batch's weight (1 = full).
     judge(network) measures the network as stored: {"nll", "exact", "gap"} and more; gap in percent.
+    after: recipes whose stored networks this one reads, such as the tokenizer of its codes.
     """
 
     name: str
     build: Callable[[], nn.Module]
-    batches: Callable[[int], Iterable[Tensor]]
-    loss: Callable[[nn.Module, Tensor, torch.Generator], tuple[Tensor, float]]
+    batches: Callable[[int], Iterable[Any]]
+    loss: Callable[[nn.Module, Any, torch.Generator], tuple[Tensor, float]]
     judge: Callable[[nn.Module], dict[str, float]]
     steps: int
     learning_rate: float = 3e-3
@@ -54,6 +56,7 @@ class Recipe:
     warmup: float = 0.02
     average: float = 0.998
     muon: bool = False
+    after: tuple[str, ...] = ()
 
 
 def by_length(cells: np.ndarray, end: int, batch: int, seed: int) -> list[Tensor]:
@@ -125,6 +128,11 @@ def optimizers_for(recipe: Recipe, network: nn.Module) -> list[torch.optim.Optim
     return optimizers
 
 
+def on(device: str, batch: Any) -> Any:
+    """A batch, or a tuple of tensors, moved to the device."""
+    return tuple(part.to(device) for part in batch) if isinstance(batch, tuple) else batch.to(device)
+
+
 def write_json_line(path: Path, line: dict[str, Any]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
@@ -194,6 +202,8 @@ def fit(
         with torch.no_grad():
             for target, value in zip(shadow.parameters(), averaged, strict=True):
                 target.copy_(value)
+            for held, now in zip(shadow.buffers(), network.buffers(), strict=True):
+                held.copy_(now)
         target_file = export or folder / "network.safetensors"
         training = {
             "recipe": recipe.name,
@@ -206,6 +216,7 @@ def fit(
         }
         weights.save(shadow, target_file, training)
         score = recipe.judge(weights.read(target_file, type(shadow)))
+        weights.annotate(target_file, judge=score)
         write_json_line(log, {"step": step, "seconds": round(elapsed(), 1), "judge": score, "final": final})
         report(f"{recipe.name} step {step} {elapsed():.0f} s judge " + json.dumps(score))
         return score
@@ -220,7 +231,7 @@ def fit(
             # Each step draws from a generator of its own, so a resumed run draws what the unbroken one would have.
             generator.manual_seed(seed * 1_000_003 + step)
             rate = recipe.learning_rate * schedule(used(), recipe.warmup)
-            loss, weight = recipe.loss(network, batch.to(device), generator)
+            loss, weight = recipe.loss(network, on(device, batch), generator)
             network.zero_grad(set_to_none=True)
             (loss * weight).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -263,6 +274,23 @@ def recipes() -> dict[str, Recipe]:
     return found
 
 
+def train_one(
+    name: str, device: str, steps: int | None, seconds: float | None, seed: int, runs: Path | str, export: bool
+) -> None:
+    """Train one recipe on one thread, progress on stderr."""
+    torch.set_num_threads(1)
+    fit(
+        recipes()[name],
+        device=device,
+        seed=seed,
+        steps=steps,
+        seconds=seconds,
+        folder=Path(runs) / name,
+        export=weights.path_of(name) if export else None,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+
+
 def main(
     names: Sequence[str] = (),
     device: str = "cpu",
@@ -275,7 +303,7 @@ def main(
     runs: Path | str = RUNS,
     export: bool = True,
 ) -> int:
-    """Train the named recipes, `jobs` at a time, each on one thread; progress on stderr, exit status returned.
+    """Train the named recipes, `jobs` at a time, each on one thread; progress on stderr, at the end a table on stdout.
 
     With export, checkpoints land in assets/weights as they get better; without, beside the log in `runs`.
     """
@@ -284,38 +312,74 @@ def main(
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise Refused(f"no recipe called {unknown}; there are {', '.join(sorted(known))}", "recipe")
+    names = in_order(names, known)
     if jobs > 1 and len(names) > 1:
-        return _in_parallel(names, device, jobs, steps, seconds, seed, runs, export)
-    torch.set_num_threads(1)
+        worst = _in_parallel(names, known, device, jobs, steps, seconds, seed, runs, export)
+    else:
+        worst = 0
+        for name in names:
+            train_one(name, device, steps, seconds, seed, runs, export)
+    print(table(names, Path(runs)))
+    return worst
+
+
+def in_order(names: Sequence[str], known: dict[str, Recipe]) -> list[str]:
+    """The same recipes, each behind those whose networks it reads."""
+    left, out = list(names), []
+    while left:
+        ready = [name for name in left if not set(known[name].after) & set(left)]
+        if not ready:
+            raise Refused(f"recipes wait for one another: {', '.join(left)}", "recipe")
+        out += ready
+        left = [name for name in left if name not in ready]
+    return out
+
+
+def table(names: Sequence[str], runs: Path) -> str:
+    """What the runs came to, from their logs: a line each with steps, seconds, loss and the judge's figures."""
+    lines = [f"{'recipe':28} {'steps':>7} {'seconds':>8} {'loss':>8}  judge"]
     for name in names:
-        fit(
-            known[name],
-            device=device,
-            seed=seed,
-            steps=steps,
-            seconds=seconds,
-            folder=Path(runs) / name,
-            export=weights.path_of(name) if export else None,
-            report=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    return 0
+        log = runs / name / "log.jsonl"
+        written = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        judged = [line for line in written if "judge" in line]
+        losses = [line["loss"] for line in written if "loss" in line]
+        if not judged:
+            lines.append(f"{name:28} {'-':>7} {'-':>8} {'-':>8}  no result; see the messages above")
+            continue
+        last = judged[-1]
+        score = ", ".join(f"{key} {value:.4g}" for key, value in last["judge"].items())
+        loss = f"{losses[-1]:8.4f}" if losses else f"{'-':>8}"
+        lines.append(f"{name:28} {last['step']:7d} {last['seconds']:8.0f} {loss}  {score}")
+    return "\n".join(lines)
 
 
-def _in_parallel(names: list[str], device: str, jobs: int, *rest: Any) -> int:
-    """One process a recipe, so that a fault in one leaves the others alone."""
+def judge(name: str) -> dict[str, float]:
+    """What the recipe's judge says of the stored network, written into its training record."""
+    known = recipes()
+    if name not in known:
+        raise Refused(f"no recipe called {name!r}; there are {', '.join(sorted(known))}", "recipe")
+    torch.set_num_threads(1)
+    score = known[name].judge(weights.load(name))
+    weights.annotate(weights.path_of(name), judge=score)
+    return score
+
+
+def _in_parallel(names: list[str], known: dict[str, Recipe], device: str, jobs: int, *rest: Any) -> int:
+    """One process a recipe, so that a fault in one leaves the others alone; readers wait for what they read."""
     steps, seconds, seed, runs, export = rest
     waiting, worst = list(names), 0
-    running: list[subprocess.Popen[bytes]] = []
+    running: dict[str, subprocess.Popen[bytes]] = {}
     while waiting or running:
-        while waiting and len(running) < jobs:
-            call = (
-                f"from engines.training import main; raise SystemExit(main([{waiting.pop(0)!r}], {device!r}, "
-                f"steps={steps!r}, seconds={seconds!r}, seed={seed!r}, runs={str(runs)!r}, export={export!r}))"
-            )
+        busy = {*waiting, *running}
+        for name in [name for name in waiting if not set(known[name].after) & busy][: jobs - len(running)]:
+            waiting.remove(name)
+            asked = (name, device, steps, seconds, seed, str(runs), export)
+            call = f"from engines.training import train_one; train_one(*{asked!r})"
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            running.append(subprocess.Popen([sys.executable, "-c", call], cwd=ROOT, env=environment))
+            running[name] = subprocess.Popen([sys.executable, "-c", call], cwd=ROOT, env=environment)
         time.sleep(0.5)
-        for process in [process for process in running if process.poll() is not None]:
-            running.remove(process)
-            worst = max(worst, abs(process.returncode))
+        for name, process in list(running.items()):
+            if process.poll() is not None:
+                del running[name]
+                worst = max(worst, abs(process.returncode))
     return worst

@@ -1,7 +1,8 @@
 """Stored networks: small, checked before they are believed, and nothing in them can run.
 
-A file is `assets/weights/<family>/<net>.safetensors`. Matrices of 4,096 elements or more are int8 with one fp32 scale
-a row (stored beside them as `<name>.scale`), the rest is fp16; loading turns all of it back into fp32. The metadata
+A file is `assets/weights/<family>/<net>.safetensors`. Matrices and convolutions of 4,096 elements or more are int8
+with one fp32 scale a row or filter (stored beside them as `<name>.scale`), the rest is fp16; loading turns all of it
+back into fp32. The metadata
 holds the class and its configuration, a sha256 over the tensors, and the training record.
 
 The header of a safetensors file can claim anything, so names, shapes, types and byte ranges are compared with the
@@ -10,6 +11,7 @@ file's true length and with the network that is expected before a single tensor 
 
 import hashlib
 import json
+import math
 import os
 import re
 import struct
@@ -34,10 +36,19 @@ HEADER_LIMIT = 1 << 20
 FILE_LIMIT = 16 * 10**6
 # A lying configuration must not make us build a huge network. No network of the project is near this.
 PARAMETER_LIMIT = 8 * 10**6
+SIZES = ("vocab", "width", "hidden", "length", "codes", "widths")
+LOOPS = 512
 BYTES = {"I8": 1, "F16": 2, "F32": 4}
 MEGABYTE = 10**6
+# Families whose networks are not in engines/<family>/model.py.
+ROOMS = {"scenes": "engines.worlds.judges"}
 # What the families of one share may take together, in bytes.
-SHARES: dict[str, tuple[int, tuple[str, ...]]] = {"text": (16 * MEGABYTE, ("next_token", "any_order"))}
+SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "words and pictures": (
+        16 * MEGABYTE,
+        ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
+    )
+}
 
 
 def path_of(name: str) -> Path:
@@ -48,24 +59,29 @@ def path_of(name: str) -> Path:
 
 
 def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """(R, C) float -> int8 (R, C) and fp32 scale (R,): matrix ≈ int8 · scale, wrong by scale / 2 at most."""
-    scale = matrix.abs().amax(dim=1).clamp_min(1e-12) / 127
-    return (matrix / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale.float()
+    """(R, …) float -> int8 (R, …) and fp32 scale (R,): matrix ≈ int8 · scale, wrong by scale / 2 at most."""
+    scale = matrix.flatten(1).abs().amax(dim=1).clamp_min(1e-12) / 127
+    return (matrix / _rows(scale, matrix)).round().clamp(-127, 127).to(torch.int8), scale.float()
+
+
+def _rows(scale: Tensor, like: Tensor) -> Tensor:
+    """(R,) -> (R, 1, …, 1), to multiply each row or filter of `like`."""
+    return scale.view(-1, *[1] * (like.dim() - 1))
 
 
 def _is_int8(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 and shape[0] * shape[1] >= INT8_FROM
+    return len(shape) >= 2 and math.prod(shape) >= INT8_FROM
 
 
 def stored(module: nn.Module) -> dict[str, Tensor]:
     """The tensors of a file for this module."""
     tensors: dict[str, Tensor] = {}
     for name, value in module.state_dict().items():
-        value = value.detach().cpu().float()
+        value = value.detach().cpu().float().contiguous()
         if _is_int8(tuple(value.shape)):
             tensors[name], tensors[f"{name}.scale"] = quantise(value)
         else:
-            tensors[name] = value.half().contiguous()
+            tensors[name] = value.half()
     return tensors
 
 
@@ -92,11 +108,25 @@ def save(module: nn.Module, path: Path | str, training: Mapping[str, Any]) -> st
         "sha256": sha,
         "training": json.dumps(dict(training), sort_keys=True),
     }
+    _replace(path, pack_tensors(tensors, metadata))
+    return sha
+
+
+def annotate(path: Path | str, **training: Any) -> None:
+    """Add to the training record of a stored network; its tensors, and so its sha256, stay as they are."""
+    path = Path(path)
+    data = path.read_bytes()
+    metadata = _header(path, data, "fetch the file again")[1]
+    metadata["training"] = json.dumps(json.loads(metadata["training"]) | training, sort_keys=True)
+    _replace(path, pack_tensors(parse_tensors(data), metadata))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step: a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(pack_tensors(tensors, metadata))
+    temporary.write_bytes(data)
     os.replace(temporary, path)
-    return sha
 
 
 def _header(path: Path, data: bytes, fix: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -136,6 +166,33 @@ def _expected(module: nn.Module) -> dict[str, tuple[str, list[int]]]:
     return expected
 
 
+def _check_sizes(config: dict[str, Any]) -> None:
+    """Raise ValueError unless a configuration is made of sizes that this project could have."""
+    for name, value in config.items():
+        sizes = value if isinstance(value, list) else [value]
+        # Building on `meta` costs no memory, but it does loop over layers.
+        limit = 65_536 if name in SIZES else LOOPS
+        if len(sizes) > LOOPS or not all(isinstance(size, int) and 0 <= size <= limit for size in sizes):
+            raise ValueError(f"{name} is out of range")
+
+
+def networks(family: str) -> dict[str, type[nn.Module]]:
+    """The network classes of a family, by the name that files know them by."""
+    module = import_module(ROOMS.get(family, f"engines.{family}.model"))
+    classes = getattr(module, "NETWORKS", None) or (module.Network,)
+    return {f"{kind.__module__}.{kind.__name__}": kind for kind in classes}
+
+
+def _class_of(path: Path) -> type[nn.Module]:
+    """The class that a stored file names, if its family has it; `read` explains what is wrong otherwise."""
+    known = networks(path.parent.name)
+    first = next(iter(known.values()))
+    try:
+        return known.get(_header(path, path.read_bytes(), "")[1].get("class", ""), first)
+    except (OSError, BadWeights):
+        return first
+
+
 def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
     """The network stored at path, in fp32 and eval mode. Raises BadWeights, naming the file and what to do."""
     path = Path(path)
@@ -153,13 +210,11 @@ def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
         raise BadWeights(f"{path} holds a {metadata.get('class')!r}, not a {kind}; {fix}")
     try:
         config = json.loads(metadata["config"])
-        if not all(isinstance(value, int) and 0 < value <= 65_536 for value in config.values()):
-            raise ValueError("a size is out of range")
-        # The cheapest honest count: without this the `meta` build below could still loop over 65,536 blocks.
-        if config["layers"] * config["width"] ** 2 > PARAMETER_LIMIT:
-            raise ValueError("too large")
+        _check_sizes(config)
         with torch.device("meta"):
             shapes = network(**config)
+        if count_parameters(shapes) > PARAMETER_LIMIT:
+            raise ValueError("too large")
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ZeroDivisionError) as error:
         raise BadWeights(f"{path} describes a network that cannot be built ({error}); {fix}") from error
     found = {name: (entry["dtype"], list(entry["shape"])) for name, entry in table.items()}
@@ -175,7 +230,8 @@ def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
     state = {}
     for name in shapes.state_dict():
         value = tensors[name].float()
-        state[name] = value * tensors[f"{name}.scale"][:, None] if f"{name}.scale" in tensors else value
+        scale = tensors.get(f"{name}.scale")
+        state[name] = value if scale is None else value * _rows(scale, value)
     module = network(**config)
     module.load_state_dict(state)
     for parameter in module.parameters():
@@ -187,7 +243,7 @@ def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
 def load(name: str) -> nn.Module:
     """The network "family/net", loaded once per process."""
     path = path_of(name)
-    return read(path, import_module(f"engines.{name.split('/')[0]}.model").Network)
+    return read(path, _class_of(path))
 
 
 def bind(module: nn.Module) -> Any:
@@ -197,16 +253,19 @@ def bind(module: nn.Module) -> Any:
 
 def record(name: str) -> dict[str, Any]:
     """What a stored file says of itself: class, config, sha256, training."""
-    path = path_of(name)
-    if not path.exists():
-        raise BadWeights(f"{path} is missing; train it with `python -m engines train {name}`")
-    metadata = _header(path, path.read_bytes(), "fetch the file again")[1]
-    return {
-        "class": metadata["class"],
-        "config": json.loads(metadata["config"]),
-        "sha256": metadata["sha256"],
-        "training": json.loads(metadata["training"]),
-    }
+    path, fix = path_of(name), f"fetch it again, or train it with `python -m engines train {name}`"
+    try:
+        metadata = _header(path, path.read_bytes(), fix)[1]
+        return {
+            "class": metadata["class"],
+            "config": json.loads(metadata["config"]),
+            "sha256": metadata["sha256"],
+            "training": json.loads(metadata["training"]),
+        }
+    except OSError as error:
+        raise BadWeights(f"{path} is missing or unreadable; {fix}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadWeights(f"{path} does not say what it holds; {fix}") from error
 
 
 def ledger() -> list[dict[str, Any]]:
@@ -216,11 +275,11 @@ def ledger() -> list[dict[str, Any]]:
     share_of = {family: share for share, (_, families) in SHARES.items() for family in families}
     for path in sorted(FOLDER.glob("*/*.safetensors")):
         family = path.parent.name
-        network = read(path, import_module(f"engines.{family}.model").Network)
-        size = path.stat().st_size
-        lines.append({"name": f"{family}/{path.stem}", "bytes": size, "params": count_parameters(network)})
         if family not in share_of:
             raise BadWeights(f"{path} belongs to no share; add its family to SHARES in engines/weights.py")
+        network = read(path, _class_of(path))
+        size = path.stat().st_size
+        lines.append({"name": f"{family}/{path.stem}", "bytes": size, "params": count_parameters(network)})
         used[share_of[family]] += size
     for share, (limit, _) in SHARES.items():
         lines.append(

@@ -7,6 +7,7 @@ import { Player } from "../player/player.js";
 import { portrait } from "./portrait.js";
 
 const PLAY_MS = 5000;
+const READ_MS = 1800;
 
 export function mount(element, { data, words, transport, link, say, keep }) {
   const hero = data.exhibits.find((e) => e.slug === data.hero);
@@ -22,8 +23,8 @@ export function mount(element, { data, words, transport, link, say, keep }) {
   const playButton = el("button", { type: "button", class: "button quiet hero-play", onclick: () => { clearTimeout(quiet); player.playing ? player.pause() : player.play(); } }, words("hero.play"));
   const top = el("section", { class: "hero", "aria-labelledby": "hero-title" },
     el("h1", { id: "hero-title", tabindex: -1 }, words("home.headline")),
-    el("div", { class: "hero-body" }, stage, note),
-    el("div", { class: "hero-foot" }, hero && link(`?exhibit=${hero.slug}`, words("home.invitation"), { class: "run-button hero-enter" }), playButton, caption));
+    el("div", { class: "hero-body" }, stage, note, caption),
+    el("div", { class: "hero-foot" }, hero && link(`?exhibit=${hero.slug}`, words("home.invitation"), { class: "run-button hero-enter" }), playButton));
   const map = el("section", { class: "atlas", "aria-labelledby": "atlas-title" },
     el("h2", { id: "atlas-title" }, words("atlas.title")), el("p", { class: "atlas-line" }, words("atlas.line")), atlas());
   set(element, el("main", { class: "home", id: "unfold-main" }, top, map, el("footer", { class: "credits" }, el("p", {}, words("home.foot")))));
@@ -45,18 +46,19 @@ export function mount(element, { data, words, transport, link, say, keep }) {
       return;
     }
     if (!alive) return;
-    const id = hero.lanes.map((l) => l.id).find((l) => player.lanes.includes(l));
+    const { telling } = data;
+    const id = telling?.lane ?? hero.lanes.map((l) => l.id).find((l) => player.lanes.includes(l));
     lane = mountStages(stage, player, { lanes: [id], strings: data.strings });
-    put(caption, words("hero.caption", { seed: player.header?.seed ?? hero.seed ?? 1 }), hero.why_this_seed ? ` ${hero.why_this_seed}` : "");
-    const telling = tellingSpot(player, id);
-    if (player.reducedMotion) {
-      telling ? player.seekEvent(id, telling) : player.seek(player.length);
-      return;
-    }
-    // begins shortly before the first surprise, so that it is seen within seconds
-    if (telling) player.seekEvent(id, Math.max(0, telling - 14));
-    player.play();
-    quiet = setTimeout(() => player.pause(), PLAY_MS + 2500);
+    const why = hero.why_this_seed;
+    put(caption, words(why ? "hero.caption.why" : "hero.caption", { seed: player.header?.seed ?? hero.seed ?? 1, why }));
+    // the still in the document shows this moment: the player goes on from there, after time to read it
+    if (telling) player.seekEvent(id, telling.n);
+    else player.seek(player.length);
+    if (player.reducedMotion) return;
+    quiet = setTimeout(() => {
+      player.play();
+      quiet = setTimeout(() => player.pause(), PLAY_MS);
+    }, READ_MS);
   }
 
   const off = [
@@ -136,11 +138,6 @@ export function mount(element, { data, words, transport, link, say, keep }) {
       set(element);
     },
   };
-}
-
-/** The event number of the first rejection, else of the first jump; undefined if nothing stands out. */
-function tellingSpot(player, lane) {
-  return player.events(lane).find((e) => e.kind === "reject")?.n;
 }
 
 function unique(list) {

@@ -1,5 +1,5 @@
 // The portrait of an exhibit: the thread from each decision of its recorded run to the next, in the order ramp.
-// Text: cells on a line, an arc for each step. Pictures: cells on their grid, a path through them.
+// Text: cells on a line, an arc for each step. Pictures: cells on their grid, a path through them; or growing squares.
 
 import { svg } from "../shell/dom.js";
 import { expand } from "../player/player.js";
@@ -15,22 +15,55 @@ export function portrait(trace) {
   const canvas = own[0]?.canvases?.[0] ?? { kind: "tokens", shape: [1] };
   const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
+  if (canvas.kind === "pyramid") return scales(canvas, steps);
   const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
   const far = Math.max(1, ...steps.flatMap((cells, k) => (k ? cells.map((c) => Math.abs(place(c)[0] - place(middle(steps[k - 1]))[0])) : [])));
-  // a pass that decides several cells sends a thread to each of them from the middle one of the pass before
+  // A pass that decides several cells sends a thread to each of them from the middle one of the pass before; through a
+  // picture only the shortest way between two passes is drawn.
   let from = null;
   steps.forEach((cells, k) => {
     const colour = ramp(steps.length > 1 ? k / (steps.length - 1) : 0);
+    const near = canvas.kind === "grid" && k ? shortest(steps[k - 1], cells, place) : null;
     for (const cell of cells) {
       const to = place(cell);
-      if (from) root.append(svg("path", { d: canvas.kind === "grid" ? `M${from} L${to}` : arc(from, to, far), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
+      if (near?.[1] === cell) from = place(near[0]);
+      if (from && (!near || near[1] === cell)) root.append(svg("path", { d: canvas.kind === "grid" ? `M${from} L${to}` : arc(from, to, far), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
       root.append(dot(to, 2.2, colour));
     }
     from = place(middle(cells));
   });
   return root;
+}
+
+/** The squares of each scale that was drawn, growing along one line, and the thread through their middles. */
+function scales({ shape }, steps) {
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const written = new Set(steps.flat());
+  const unit = (HEIGHT - 8) / Math.max(...shape.flat());
+  let first = 0;
+  let x = 2;
+  let from = null;
+  shape.forEach(([h, w], k) => {
+    const [wide, high] = [w * unit, h * unit];
+    const y = HEIGHT - 4 - high;
+    const colour = written.has(first) ? ramp(shape.length > 1 ? k / (shape.length - 1) : 0) : "var(--line)";
+    const rules = [...Array.from({ length: w - 1 }, (_, c) => `M${(x + (c + 1) * unit).toFixed(1)} ${y}v${high}`), ...Array.from({ length: h - 1 }, (_, r) => `M${x} ${(y + (r + 1) * unit).toFixed(1)}h${wide}`)];
+    root.append(svg("path", { d: rules.join(""), stroke: colour, "stroke-width": 0.5, opacity: 0.55 }), svg("rect", { x, y, width: wide, height: high, fill: "none", stroke: colour, "stroke-width": 1.5 }));
+    const to = [x + wide / 2, y + high / 2];
+    if (from) root.append(svg("path", { d: `M${from} L${to}`, fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
+    root.append(dot(to, 2.2, colour));
+    from = to;
+    x += wide + 7;
+    first += h * w;
+  });
+  return root;
+}
+
+function shortest(before, cells, place) {
+  const gap = ([a, b]) => Math.hypot(place(a)[0] - place(b)[0], place(a)[1] - place(b)[1]);
+  return cells.flatMap((to) => before.map((from) => [from, to])).reduce((best, pair) => (!best || gap(pair) < gap(best) ? pair : best), null);
 }
 
 function linePlace(canvas, cells) {
@@ -40,7 +73,7 @@ function linePlace(canvas, cells) {
 
 function gridPlace({ shape: [h, w] }) {
   const size = (HEIGHT - 8) / h;
-  return (cell) => [(WIDTH - size * w) / 2 + ((cell % w) + 0.5) * size, 4 + (Math.floor(cell / w) + 0.5) * size];
+  return (cell) => [4 + ((cell % w) + 0.5) * size, 4 + (Math.floor(cell / w) + 0.5) * size];
 }
 
 function arc([x1, y1], [x2, y2], far) {

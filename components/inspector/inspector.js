@@ -1,14 +1,16 @@
 // The inspector: how one word was decided. Both distributions as paired bars with both numbers, the grammar's truth
 // as an ink line, the number line on which a guess was kept or struck, and what the cell could see.
 
-import { isEnd, isPad, make, quoted, short, shown, words } from "../player/words.js";
+import { fine, isEnd, isPad, make, short, spelled, words } from "../player/words.js";
+import * as square from "./square.js";
 
 const PAIRS = [["q", "p"], ["before", "after"]];
 const MOST = 6;
 const LEAST = 4; // so many are shown even when one word is certain: others can still be forced
 
 /**
- * options: interventions ({lane: [...]}; a lane that has "force" gets buttons) or force (true: all lanes).
+ * options: interventions ({lane: [...]}; a lane that has "force" gets buttons) or force (true: all lanes),
+ * codes ({tokenizer: url of its sheet of patches}, for pictures).
  * Returns {draw, destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
@@ -17,7 +19,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   let pending = 0;
   let last = [];
 
-  const named = (value) => (isEnd(value) ? t("stage.end") : shown(value));
+  const named = (value) => spelled(value, t);
 
   function canForce(lane) {
     if (options.interventions) return (options.interventions[lane] ?? []).includes("force");
@@ -29,13 +31,19 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const focus = player.focus();
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
-    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version];
+    const picture = square.isPicture(state);
+    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, picture && square.stamp(player, focus.lane, state)];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? view(focus, cell, state) : [make("p", { class: "uf-empty" }, t("inspector.empty"))]));
+    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : [make("p", { class: "uf-empty" }, t("inspector.empty"))]));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
+  }
+
+  function redraw() {
+    last = [];
+    pending ||= requestAnimationFrame(draw);
   }
 
   function view(focus, cell, state) {
@@ -46,13 +54,13 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const top = make("p", { class: "uf-where-word" }, make("span", {}, place.join(" \u00b7 ")));
     if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
     parts.push(top);
-    const struck = cell.struck && cell.struck !== value ? make("s", {}, quoted(cell.struck)) : null;
-    parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, (isEnd(value) ? named(value) : quoted(value)) || "\u2026", struck));
+    const struck = cell.struck && cell.struck !== value ? make("s", {}, named(cell.struck)) : null;
+    parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, named(value) || "\u2026", struck));
     parts.push(make("p", { class: "uf-say" }, sentence(cell, value)));
     const pair = PAIRS.find(([a, b]) => cell.dists?.[a] || cell.dists?.[b]);
     const names = pair ?? Object.keys(cell.dists ?? {}).filter((n) => n !== "truth" && n !== "residual").slice(0, 2);
     if (names.length) parts.push(bars(focus, cell, value, names), legend(cell, names));
-    if (cell.ratio != null && cell.verdict) parts.push(...numberLine(cell));
+    if (cell.ratio != null && cell.verdict && cell.origin !== "forced") parts.push(...numberLine(cell));
     if (cell.sees != null && cell.state !== "given") parts.push(sight(focus, cell, state));
     if (names.length && canForce(focus.lane)) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t("inspector.force.help")));
     return parts;
@@ -71,8 +79,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (cell.origin === "forced") return p ? t("say.forced", { p }) : t("say.forced.plain");
     if (cell.state === "withdrawn") return t(cell.why === "discard" ? "say.withdrawn.discard" : "say.withdrawn", { word });
     if (cell.state === "proposed") return t("say.proposed", { p });
-    if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: named(cell.draft) }) : t("say.kept", { word: named(cell.draft), u: short(cell.u) });
-    if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: short(cell.u), draft: named(cell.struck ?? cell.draft), word });
+    if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: named(cell.draft) }) : t("say.kept", { word: named(cell.draft), u: fine(cell.u) });
+    if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: fine(cell.u), draft: named(cell.struck ?? cell.draft), word });
     if (cell.state === "committed") {
       const cut = cutWords(cell);
       if (cut) return t("say.sampled.cut", { n: cut, word, p });
@@ -105,18 +113,20 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       const cut = dists.before && dists.after && !chance(dists.after, word);
       const pair = make("span", { class: "uf-pair" });
       const nums = make("span", { class: "uf-nums" });
+      const tiny = names.every((n) => (chance(dists[n], word) ?? 0) < 0.005) && !cut;
       for (const name of all) {
         if (!dists[name]) continue;
         const p = chance(dists[name], word);
         if (name !== "residual" || p > peak * 0.03) pair.append(make("span", { class: "uf-one", "data-name": name, style: `width:${(100 * (p ?? 0)) / peak}%` }));
-        if (name !== "residual") nums.append(make(name === names[1] ? "b" : "span", {}, cut && name === "after" ? t("inspector.cut") : p == null ? "<.01" : short(p)));
+        if (tiny && name !== names[0]) continue;
+        if (name !== "residual") nums.append(make(name === names[1] ? "b" : "span", tiny ? { class: "uf-tiny" } : {}, cut && name === "after" ? t("inspector.cut") : p == null ? "<.01" : short(p)));
       }
       const truth = chance(dists.truth, word) ?? (dists.truth && dists.truth.rest < 0.005 ? 0 : null);
       if (truth != null) pair.append(make("span", { class: "uf-truth", style: `left:${(100 * truth) / peak}%`, title: `${t("inspector.truth")} ${short(truth)}` }));
       const said = [named(word), ...all.filter((n) => dists[n]).map((n) => `${label(n)} ${short(chance(dists[n], word) ?? 0)}`), truth == null ? "" : `${t("inspector.truth")} ${short(truth)}`].filter(Boolean).join(", ");
       const name = force ? `${said}. ${t("inspector.force.button", { word: named(word) })}` : said;
       return make("li", { "data-now": word === value, "data-gone": word === cell.struck && word !== value, "data-cut": Boolean(cut) },
-        make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? t("inspector.force.button", { word: named(word) }) : null, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
+        make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? t("inspector.force.button", { word: named(word) }) : null, "data-word": word, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
           make("span", { class: "uf-bar-word", "data-long": named(word).length > 9 }, named(word)), pair, nums));
     });
     return make("ul", { class: "uf-bars" }, ...rows);
@@ -148,9 +158,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     ];
     if (cell.u != null) marks.push(make("i", { class: "uf-drawn", "data-kept": kept, style: `left:${at(cell.u)}` }));
     const side = (share) => (share > 0.6 ? `right:${at(1 - share)};transform:translateX(${share > 0.88 ? "0" : "50%"})` : `left:${at(share)};transform:translateX(${share < 0.12 ? "0" : "-50%"})`);
-    const line = make("div", { class: "uf-line", role: "img", "aria-label": `${t("inspector.kept", { n: short(ratio) })}, ${t("inspector.drawn", { n: short(cell.u) })}` }, ...marks,
-      make("span", { style: `${side(ratio)};top:-.125rem` }, ratio >= 1 ? t("inspector.always") : t("inspector.kept", { n: short(ratio) })));
-    if (cell.u != null) line.append(make("span", { class: "uf-u", style: `${side(cell.u)};bottom:-.25rem` }, t("inspector.drawn", { n: short(cell.u) })));
+    const line = make("div", { class: "uf-line", role: "img", "aria-label": `${t("inspector.kept", { n: fine(ratio) })}, ${t("inspector.drawn", { n: fine(cell.u) })}` }, ...marks,
+      make("span", { style: `${side(ratio)};top:-.125rem` }, ratio >= 1 ? t("inspector.always") : t("inspector.kept", { n: fine(ratio) })));
+    if (cell.u != null) line.append(make("span", { class: "uf-u", style: `${side(cell.u)};bottom:-.25rem` }, t("inspector.drawn", { n: fine(cell.u) })));
     return [make("p", { class: "uf-head" }, t("inspector.was", { word: named(cell.draft ?? cell.struck) })), line];
   }
 

@@ -8,7 +8,15 @@
 
 const SNAPSHOT_EVERY = 32;
 const VISIBLE = new Set(["propose", "accept", "reject", "commit", "withdraw", "preview"]);
-const HOLD = { propose: 620, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500 };
+// How long a moment is held (ms): by kind of event, and for pictures by what is decided: a square, a set, a whole scale.
+const HOLD = { propose: 620, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200 };
+
+/** What a net is to its lane: "draft", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
+export function roleOf({ id, role }) {
+  if (role === "draft") return "draft";
+  if (role === "decoder" || id.startsWith("tokenizers/")) return "decoder";
+  return role === "head" || id.endsWith(".head") ? "head" : "main";
+}
 const EMPTY = Object.freeze([]);
 
 /** Expand cells given as integers or half-open [start, stop] pairs. */
@@ -87,6 +95,7 @@ const REDUCERS = {
     if (event.state !== "end") state.phase = { unit: event.unit, index: event.index, of: event.of, n: event.n, cells: expand(event.cells) };
   },
   forward(state, event, lane) {
+    if (lane.sideNets.has(event.net)) return;
     state.netCalls = { ...state.netCalls, [event.net]: event.calls ?? (state.netCalls[event.net] ?? 0) + 1 };
     let main = 0;
     let draft = 0;
@@ -200,14 +209,17 @@ class Lane {
     this.cached = null;
     this.open = false;
     this.draftNets = new Set();
+    this.sideNets = new Set();
     this.netCalls = new Map();
     this.calls = 0;
+    this.expected = null;
     this.extent = 0;
     kept.forEach((event) => this.append(event));
   }
 
   append(event) {
     if (event.kind === "begin") this.#begin(event);
+    if (event.kind === "phase" && ["set", "step"].includes(event.unit) && this.kind === "grid") this.expected = event.of ?? null;
     const group = this.#group(event);
     if (event.kind === "forward") this.#count(event);
     if (group.call !== this.calls && group.size === 0) group.call = this.calls;
@@ -234,9 +246,13 @@ class Lane {
     const drafts = (event.nets ?? []).filter((n) => n.role === "draft").map((n) => n.id);
     if (drafts.length < (event.nets ?? []).length) this.draftNets = new Set(drafts);
     this.nets = event.nets ?? EMPTY;
+    this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(roleOf(n))).map((n) => n.id));
+    this.kind = canvas?.kind;
+    this.expected = this.kind === "pyramid" ? canvas.shape.length : null;
   }
 
   #count(event) {
+    if (this.sideNets.has(event.net)) return;
     this.netCalls.set(event.net, event.calls ?? (this.netCalls.get(event.net) ?? 0) + 1);
     this.calls = 0;
     for (const [net, calls] of this.netCalls) if (!this.draftNets.has(net)) this.calls += calls;
@@ -248,8 +264,9 @@ class Lane {
     const group = starts ? { id: this.groups.length, kind: null, cells: EMPTY, shown: false, forward: false, phase: false, commit: false, hold: 0, size: 0, t: 0, call: this.calls, rank: 0 } : last;
     if (starts) this.groups.push(group);
     if (event.kind === "forward") {
-      group.forward = !this.draftNets.has(event.net) || group.forward;
-      group.drafting = this.draftNets.has(event.net);
+      const side = this.sideNets.has(event.net);
+      group.forward = (!side && !this.draftNets.has(event.net)) || group.forward;
+      group.drafting = !side && this.draftNets.has(event.net);
     }
     if (event.kind === "phase" && event.state !== "end") group.phase = true;
     if (event.kind === "commit") group.commit = true;
@@ -258,16 +275,26 @@ class Lane {
       else if (event.kind === group.kind) group.cells = [...group.cells, ...expand(event.cells)];
       let kind = event.kind;
       if (kind === "propose" && group.drafting) kind = "draft";
-      if (kind === "commit" && this.open) kind = "write";
+      if (kind === "commit") kind = this.#written(event);
+      if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit ? "" : kind;
       group.hold = Math.max(group.hold, HOLD[kind] ?? 0);
     }
     return group;
   }
 
+  #written(event) {
+    if (this.open) return "write";
+    if (this.kind === "pyramid") return "scale";
+    if (this.kind === "grid") return expand(event.cells).length > 1 ? "set" : "square";
+    return "commit";
+  }
+
   #startsGroup(group, event) {
     const { kind } = event;
     if (kind === "forward" || (kind === "phase" && event.state !== "end")) return true;
-    if (!VISIBLE.has(kind) || kind === "preview") return false;
+    // A picture belongs to what it shows; only the steps out of the noise are moments of their own.
+    if (kind === "preview") return event.name === "denoise";
+    if (!VISIBLE.has(kind)) return false;
     if (kind === "commit") {
       if (group.kind === "commit") return false;
       const verdict = group.kind === "accept" || group.kind === "reject";
@@ -301,6 +328,12 @@ class Lane {
     if (keep) this.cached = { k, state };
     return state;
   }
+}
+
+/** Whether two events say the same but for the time that it took. */
+function same(a, b) {
+  const facts = (e) => JSON.stringify([e.kind, e.cells, e.values, e.given?.values]);
+  return facts(a) === facts(b);
 }
 
 function clone(state) {
@@ -416,7 +449,14 @@ export class Player {
       this.version += 1;
     }
     const n = event.n ?? lane.events.length;
-    if (n < lane.events.length) return;
+    if (n < lane.events.length) {
+      // A branch says again what came before it. Another machine may have computed that otherwise: then what this one
+      // computed stands, whole, and the page is told. Two runs are never shown as one.
+      if (same(event, lane.events[n])) return;
+      lane.cut(n);
+      this.version += 1;
+      this.emit("differs", { lane: lane.id, n });
+    }
     lane.append(event.n === undefined ? { ...event, n } : event);
   }
 
@@ -548,11 +588,13 @@ export class Player {
     const { items, lanes, counts } = this.#merge();
     const at = this.cursor.at;
     if (lane === undefined) {
-      let note = null;
-      for (let i = at - 1; i >= 0 && !note; i--) {
-        const event = lanes[items[i].lane].events[items[i].n];
-        if (event.kind === "note") note = { key: event.key, args: event.args ?? {}, text: event.text ?? "", cells: expand(event.cells), lane: event.lane, n: event.n };
+      // Of what is told at one mark of the clock, the first lane has the word: it is the one the page is about.
+      let found = null;
+      for (let i = at - 1; i >= 0 && (!found || items[i].key === found.key); i--) {
+        if (lanes[items[i].lane].events[items[i].n].kind === "note" && (!found || items[i].lane < found.lane)) found = items[i];
       }
+      const event = found && lanes[found.lane].events[found.n];
+      const note = event && { key: event.key, args: event.args ?? {}, text: event.text ?? "", cells: expand(event.cells), lane: event.lane, n: event.n };
       return { note, at, length: items.length, ended: this.ended, atEnd: at >= items.length };
     }
     const l = lanes.findIndex((x) => x.id === lane);
@@ -642,7 +684,7 @@ export class Player {
     if (this.ended && this.cursor.at >= this.length) this.cursor = { mode: "at", at: 0 };
     if (this.cursor.mode === "live") this.cursor = { mode: "at", at: this.cursor.at };
     this.playing = true;
-    this.due = performance.now() + 60;
+    this.due = performance.now();
     this.timer = requestAnimationFrame((now) => this.#tick(now));
     this.emit("change", { reason: "play" });
   }

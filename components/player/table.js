@@ -1,9 +1,9 @@
 // All events as a table of text: for readers who cannot see the stage, and for tests.
 
 import { expand } from "./player.js";
-import { make, shown, words } from "./words.js";
+import { isPunctuation, make, shown, words } from "./words.js";
 
-const list = (values) => values.map((v) => (v == null ? "?" : shown(v))).join(" ");
+const list = (values) => values.map((v, i) => `${i && !isPunctuation(v) ? " " : ""}${v == null ? "?" : shown(v)}`).join("");
 const number = (x) => (typeof x === "number" ? String(Number(x.toPrecision(4))) : String(x ?? ""));
 
 /** One event in plain words. */
@@ -47,7 +47,7 @@ export function mount(element, player, { strings = {} } = {}) {
   let marked = null;
 
   function row(event) {
-    const cells = [event.lane, event.n, number(event.t), event.kind, cellsOf(event), describe(event)];
+    const cells = [player.title(event.lane), event.n, number(event.t), event.kind, cellsOf(event), describe(event)];
     return make("tr", { "data-lane": event.lane, "data-n": event.n, "data-kind": event.kind }, ...cells.map((c) => make("td", {}, String(c ?? ""))));
   }
 

@@ -10,6 +10,10 @@ const ENGLISH = {
   "stage.grid": "{title}: {n} words",
   "stage.picked": "{n} words picked",
   "stage.end": "the end",
+  "stage.ms.title": "Time computed so far, on one processor thread",
+  "stage.calls.title": "A call: the network reads the whole page once",
+  "sign.comma": "comma",
+  "sign.full-stop": "full stop",
   "stage.waiting": "Waiting for the first word.",
   "cell.name": "word {n}, {state}",
   "cell.value": "'{value}'",
@@ -119,6 +123,14 @@ export function short(p) {
 const ENDS = new Set(["END", "<end>", "[END]", "</s>", "<END>"]);
 const PADS = new Set(["PAD", "<pad>", "[PAD]", "<PAD>"]);
 
+/** The same where it is compared with another number: never rounded onto the end of the line. */
+export function fine(p) {
+  if (p == null || Number.isNaN(p)) return "";
+  if (p > 0.99 && p < 1) return Math.min(p, 0.999).toFixed(3).replace(/^0/, "");
+  if (p > 0 && p < 0.01) return p < 0.001 ? "<.001" : p.toFixed(3).replace(/^0/, "");
+  return short(p);
+}
+
 /** How a token is shown: the end of a story as a printer's mark, padding not at all. */
 export function shown(value) {
   if (value == null) return "";
@@ -126,8 +138,14 @@ export function shown(value) {
   return typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
 }
 
-/** The same where a sign stands alone: a full stop needs its quotes to be seen. */
-export const quoted = (value) => (isPunctuation(value) ? `\u201c${value}\u201d` : shown(value));
+
+const SIGNS = { ",": "comma", ".": "full-stop" };
+
+/** A token in words, for small type and for screen readers: a struck full stop is a speck, its name is not. */
+export function spelled(value, t) {
+  if (isEnd(value)) return t("stage.end");
+  return value in SIGNS ? t(`sign.${SIGNS[value]}`) : shown(value);
+}
 
 export const isEnd = (value) => ENDS.has(value);
 export const isPad = (value) => PADS.has(value);

@@ -1,6 +1,7 @@
 // Controls drawn from the typed settings of an exhibit: native inputs, so keyboard and screen reader come free.
 
 import { el, put, set } from "./dom.js";
+import * as pictures from "./picture_controls.js";
 import { check } from "./url.js";
 
 /** mount(element, {settings, values, words, onchange, onpick}) -> {values, mark, picked, unpick, clear, set} */
@@ -53,7 +54,7 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     const inputs = [...group.querySelectorAll("input, select, textarea")];
     inputs.forEach((i) => i.setAttribute("aria-describedby", [help && `${id}-help`, `${id}-error`].filter(Boolean).join(" ")));
     rows.set(setting.name, {
-      error, show: control.show, reset: control.reset, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); }), input: inputs[0], group,
+      error, show: control.show, reset: control.reset, field: control.input, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); }), input: inputs[0], group,
       invalid: (yes) => {
         group.classList.toggle("refused", yes);
         inputs.forEach((i) => (yes ? i.setAttribute("aria-invalid", "true") : i.removeAttribute("aria-invalid")));
@@ -75,8 +76,8 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
       row.error.textContent = message;
       row.error.hidden = false;
       row.invalid(true);
-      if (folded?.contains(row.group)) folded.open = true;
-      row.input?.focus();
+      if (folded && folded.contains(row.group)) folded.open = true;
+      (row.field?.() ?? row.group.querySelector("textarea:not([hidden]), input:checked") ?? row.input)?.focus();
       return true;
     },
     picked(value) {
@@ -109,10 +110,13 @@ function kindOf(setting) {
   }
   if (setting.kind === "int" || setting.kind === "float") return "slider";
   if (setting.kind === "bool") return "switch";
-  return setting.kind === "words" ? "words" : "text";
+  return ["words", "objects", "order"].includes(setting.kind) ? setting.kind : "text";
 }
 
 const CONTROLS = {
+  objects: pictures.objects,
+  order: pictures.order,
+
   segments(setting, id, value, change) {
     const radios = setting.choices.map((c, i) => el("input", {
       type: "radio", name: id, id: `${id}-${i}`, value: c.value, checked: c.value === value, onchange: () => change(c.value),

@@ -5,9 +5,10 @@ import { el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
-import { Player } from "../player/player.js";
+import { Player, expand } from "../player/player.js";
 import * as table from "../player/table.js";
 import * as inspector from "../inspector/inspector.js";
+import { isPicture, placeOf } from "../inspector/square.js";
 import * as timeline from "../timeline/timeline.js";
 import { mountNote } from "../stage/note.js";
 import { mountStages } from "./stages.js";
@@ -19,7 +20,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const usualLanes = exhibit.lanes.filter((l) => l.default).map((l) => l.id);
   const state = {
     seed: asked.seed ?? exhibit.seed ?? 1, lanes: asked.lanes ?? usualLanes, interventions: asked.interventions,
-    run: null, phase: "idle", started: 0, heard: 0, base: null, shown: null, beat: 0,
+    run: null, phase: "idle", started: 0, heard: 0, base: null, fork: null, beat: 0,
   };
   const mounts = [];
   const timers = [];
@@ -39,12 +40,12 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const panel = controls.mount(settingsBox, {
     settings: exhibit.settings, values: { ...exhibit.recorded, ...asked.settings }, words,
     onchange: () => { remember(); drawStatus(); },
-    onpick: (name, on) => stages.set(on ? { pickBlanks: true } : { pickBlanks: false, blanks: null }),
+    onpick: (name, on) => stages.set(on ? { pickBlanks: true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
   });
   const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") },
-    settingsBox, laneBoxes,
     el("div", { class: "run-box" }, runButton,
-      el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status));
+      el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status),
+    settingsBox, laneBoxes);
 
   const whatIf = el("div", { class: "what-if", role: "status", hidden: true });
   const queueLine = el("div", { class: "queue-line", role: "status", hidden: true });
@@ -53,7 +54,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const note = el("div", { class: "note-line" });
   const timelineBox = el("div", { class: "timeline-box" });
   const center = el("section", { class: "center", "aria-label": words("panel.stage") }, whatIf, trouble, queueLine, lanesBox, el("div", { class: "dock" }, note, timelineBox));
-  const inspectorBox = el("aside", { class: "inspector-box", id: "panel-inspect", "aria-label": words("panel.inspect") });
+  const inspect = el("div");
+  const inspectorBox = el("aside", { class: "inspector-box", id: "panel-inspect", "aria-label": words("panel.inspect") }, inspect,
+    el("button", { type: "button", class: "button quiet sheet-close", onclick: () => player.select(null) }, words("inspector.close")));
 
   const head = el("header", { class: "exhibit-head" },
     el("div", { class: "exhibit-name" },
@@ -74,7 +77,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const credits = el("footer", { class: "credits" },
     el("p", {}, el("cite", {}, exhibit.paper.title), `. ${exhibit.paper.authors}. ${exhibit.paper.venue}.`, exhibit.paper.arxiv ? [" ", outward(`arXiv ${exhibit.paper.arxiv}`, `https://arxiv.org/abs/${exhibit.paper.arxiv}`)] : null),
     el("p", {}, words("credits.ours")));
-  const page = el("main", { class: "exhibit", id: "unfold-main", "data-tab": "controls", "data-exhibit": exhibit.slug },
+  const page = el("main", { class: "exhibit", id: "unfold-main", "data-tab": "controls", "data-exhibit": exhibit.slug, "data-what": exhibit.map.what },
     head, el("div", { class: "workspace" }, controlsBox, center, inspectorBox), tabs, below, textBox, credits);
   // a lecturer turns the pages of the idea beside the stage, not below it
   if (asked.lecture) center.prepend(beatBox);
@@ -85,7 +88,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   drawQuestion();
   const letters = { get letters() { return memory.get("keys") !== "off"; } };
   const line = timeline.mount(timelineBox, player, { strings: data.strings, options: letters });
-  mounts.push(line, inspector.mount(inspectorBox, player, { strings: data.strings, options: { interventions: exhibit.interventions } }));
+  mounts.push(line, inspector.mount(inspect, player, { strings: data.strings, options: { interventions: exhibit.interventions, codes: data.codes } }));
   let textTable = null;
   textBox.addEventListener("toggle", () => {
     if (textBox.open && !textTable) {
@@ -108,7 +111,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- lanes on the stage
 
-  const stages = mountStages(lanesBox, player, { lanes: state.lanes, strings: data.strings });
+  const stages = mountStages(lanesBox, player, { lanes: state.lanes, strings: data.strings, options: { codes: data.codes } });
   mounts.push(stages, mountNote(note, player));
 
   function drawLanes() {
@@ -150,7 +153,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   function run({ at = null, keepChanges = false } = {}) {
     if (!seedError.hidden) return;
     if (!keepChanges) state.interventions = [];
-    state.base = null;
+    forget();
     state.seekTo = at;
     ask(state.lanes);
     player.open(state.run);
@@ -183,9 +186,13 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const supported = exhibit.interventions?.[change.lane] ?? [];
     if (!supported.includes(change.do)) return;
     const whole = !busy() && player.ended;
+    if (showing() === "base") state.interventions = [];
     if (!state.base && whole && !state.interventions.length) state.base = snapshot();
+    state.fork = null;
+    stages.set({ others: null });
     state.interventions = [...state.interventions.filter((c) => !(c.lane === change.lane && c.cell === change.cell)), change];
     ask(whole ? [change.lane] : state.lanes);
+    if (narrow()) player.select(null); // the sheet makes way for what follows
     player.branch(state.run, { [change.lane]: change.after });
     player.seekEvent(change.lane, change.after);
     player.play();
@@ -198,11 +205,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (!state.base) return run();
     if (busy()) transport.cancel(state.run);
     const { base } = state;
-    state.base = null;
+    forget();
     state.run = null;
-    state.asked = base.asked;
-    player.load({ header: { trace: 1, ...base.header }, events: base.events });
-    player.seek(player.length);
+    show(base);
     enter("over");
     remember();
     drawWhatIf();
@@ -210,6 +215,65 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   function snapshot() {
     return { header: player.header, events: player.lanes.flatMap((id) => player.events(id)), asked: state.asked };
+  }
+
+  /** Put a kept run on the stage, the playhead where it was, or at the end if it was there. */
+  function show(kept) {
+    const { at } = player.cursor;
+    const over = at >= player.length;
+    state.asked = kept.asked;
+    player.load({ header: { trace: 1, ...kept.header }, events: kept.events });
+    player.seek(over ? player.length : at);
+  }
+
+  // ---- both futures: the run as it was, and with the reader's word
+
+  const showing = () => (!state.base || !state.fork ? null : state.shown);
+
+  function forget() {
+    state.base = state.fork = null;
+    stages.set({ others: null });
+  }
+
+  /** The changed run is whole: keep it beside the original, and note at each word what the other one has there. */
+  function bothFutures() {
+    if (!state.base || !state.interventions.length) return;
+    state.fork = snapshot();
+    state.shown = "fork";
+    mark(state.base);
+    drawWhatIf();
+  }
+
+  function lastWords(kept, lane) {
+    const words_ = {};
+    for (const e of kept.events) if (e.lane === lane && e.kind === "commit") expand(e.cells).forEach((cell, i) => { words_[cell] = e.values?.[i]; });
+    return words_;
+  }
+
+  function mark(other) {
+    const lanes = [...new Set(state.interventions.map((c) => c.lane))];
+    stages.set({ others: Object.fromEntries(lanes.map((lane) => [lane, lastWords(other, lane)])) });
+  }
+
+  /** How many words differ between the futures, the reader's own not counted. */
+  function differing() {
+    let n = 0;
+    for (const lane of new Set(state.interventions.map((c) => c.lane))) {
+      const [a, b] = [lastWords(state.base, lane), lastWords(state.fork, lane)];
+      const own = state.interventions.filter((c) => c.lane === lane).map((c) => String(c.cell));
+      n += [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((cell) => !own.includes(cell) && a[cell] !== b[cell]).length;
+    }
+    return n;
+  }
+
+  function flip(which) {
+    if (showing() === which) return;
+    state.shown = which;
+    show(state[which]);
+    mark(which === "fork" ? state.base : state.fork);
+    drawWhatIf();
+    drawStatus();
+    whatIf.querySelector(`[data-future=${which}]`)?.focus();
   }
 
   function receive(frame) {
@@ -227,6 +291,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (frame.end) {
       state.took = performance.now() - state.started;
       enter(frame.end.reason === "cancelled" ? "cancelled" : "over");
+      if (state.phase === "over") bothFutures();
     }
     if (state.seekTo != null && frame.end) {
       player.pause();
@@ -256,6 +321,12 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } }, words("run.defaults")));
   }
 
+  function warn(text) {
+    trouble.hidden = false;
+    set(trouble, el("p", {}, text));
+    say(text);
+  }
+
   function enter(phase) {
     state.phase = phase;
     page.dataset.run = phase;
@@ -274,10 +345,11 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const changed = !on && state.asked && (state.asked.settings !== JSON.stringify(panel.values()) || state.asked.seed !== state.seed);
     runButton.classList.toggle("changed", Boolean(changed));
     let text = "";
-    if (changed) text = words("run.changed");
+    if (state.phase === "refused") text = words("run.refused");
+    else if (changed) text = words("run.changed");
     else if (state.phase === "recorded") text = [words("run.recorded"), state.recordedOn].filter(Boolean).join(" · ");
     else if (state.phase === "over") text = state.took ? words("run.over", { seconds: (state.took / 1000).toFixed(1) }) : "";
-    else if (["cancelled", "refused", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
+    else if (["cancelled", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
     status.textContent = text;
   }
 
@@ -286,8 +358,17 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    set(whatIf, el("p", {}, last ? words(forced.length > 1 ? "whatif.more" : "whatif.one", { cell: last.cell + 1, more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",
-      last && el("b", {}, String(last.value))), el("button", { type: "button", class: "button plain", onclick: backToOriginal }, words("whatif.back")));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(`whatif.${which}`));
+    const other = showing() && differing();
+    const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
+    const picture = isPicture({ canvas });
+    const key = `${picture ? "whatif.square" : "whatif"}.${forced.length > 1 ? "more" : "one"}`;
+    set(whatIf,
+      el("p", {}, last ? words(key, { cell: last.cell + 1, place: picture && placeOf(words, canvas, last.cell), more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",
+        last && el("b", {}, String(last.value)), showing() && el("span", { class: "what-if-count" }, ` ${words(`${picture ? "whatif.square" : "whatif"}.${other === 1 ? "other" : "others"}`, { n: other || words("whatif.none") })}`)),
+      el("div", { class: "what-if-tools" },
+        showing() && el("div", { class: "futures", role: "group", "aria-label": words("whatif.futures") }, future("base"), future("fork")),
+        el("button", { type: "button", class: "button plain what-if-back", onclick: backToOriginal }, words("whatif.back"))));
   }
 
   function laneTitle(id) {
@@ -301,6 +382,10 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       if (!alive || busy()) return true;
       player.load(named(lines(text), exhibit));
       const head = player.header ?? {};
+      if (asked.seed === null && head.seed != null) {
+        state.seed = head.seed;
+        seedField.value = String(head.seed);
+      }
       state.asked = { settings: JSON.stringify({ ...panel.values(), ...head.settings }), seed: head.seed ?? state.seed };
       state.recordedOn = head.date ?? "";
       enter(state.phase === "refused" ? "refused" : "recorded");
@@ -359,7 +444,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       if (spot.cells?.length && beat.look === "inspector") player.select(spot.lane, Array.isArray(spot.cells[0]) ? spot.cells[0][0] : spot.cells[0]);
     }
     const place = { stage: lanesBox, timeline: timelineBox, inspector: inspectorBox, claim: claimBox }[beat.look] ?? lanesBox;
-    if (beat.look === "inspector") tab("inspect");
+    if (beat.look === "inspector" && !narrow()) tab("inspect");
     for (const box of [lanesBox, timelineBox, inspectorBox, claimBox]) box.classList.toggle("looked-at", box === place);
     clearTimeout(toBeat.timer);
     toBeat.timer = setTimeout(() => place.classList.remove("looked-at"), 2400);
@@ -408,6 +493,18 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- the rest
 
+  const narrow = () => matchMedia("(max-width: 767px)").matches;
+
+  /** On a phone the inspector of a chosen word lies over the foot of the page, beside the word and not far below it. */
+  function sheet(open) {
+    page.toggleAttribute("data-sheet", open);
+    if (!open) return;
+    inspectorBox.scrollTop = 0;
+    const cell = lanesBox.querySelector(':is(.uf-cell, .uf-square)[aria-selected="true"]') ?? document.activeElement.closest(".uf-cell, .uf-square");
+    const gap = cell ? cell.getBoundingClientRect().bottom - (inspectorBox.getBoundingClientRect().top - 24) : 0;
+    if (gap > 0) scrollBy({ top: gap, behavior: player.reducedMotion ? "auto" : "smooth" });
+  }
+
   function tab(name) {
     page.dataset.tab = name;
     tabs.querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.tab === name)));
@@ -428,7 +525,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (event.defaultPrevented) return true;
     if (k === "r" || k === "R") {
       if (!busy()) run();
-    } else if (k === "b" || k === "B") inspectorBox.querySelector(".uf-bars button, button")?.focus();
+    } else if (k === "b" || k === "B") inspect.querySelector(".uf-bars button, button")?.focus();
     else if (k === "Escape") player.select(null);
     else return false;
     return true;
@@ -444,7 +541,11 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       const frames = await transport.refetch(id, from);
       if (alive) frames.forEach((f) => receive(f));
     }),
-    player.on("select", (what) => { if (what && matchMedia("(max-width: 767px)").matches) tab("inspect"); }),
+    player.on("differs", () => {
+      state.base = null;
+      warn(words("run.differs"));
+    }),
+    player.on("select", (what) => sheet(Boolean(what) && narrow())),
   ];
   timers.push(setInterval(async () => {
     if (!busy() && state.phase !== "stopping") return;
@@ -454,6 +555,11 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     disconnected(!lives);
     if (!lives) enter("cancelled");
   }, 2000));
+
+  // what lies over the foot of a phone's page has to be known to what scrolls above it
+  const dock = center.querySelector(".dock");
+  const tall = new ResizeObserver(() => document.documentElement.style.setProperty("--dock", `${dock.offsetHeight}px`));
+  tall.observe(dock);
 
   if (asked.refused.length) say(words("link.refused"));
   tab("controls");
@@ -473,6 +579,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       claimCards.destroy();
       off.forEach((f) => f());
       timers.forEach(clearInterval);
+      tall.disconnect();
       player.pause();
       mounts.forEach((m) => m.destroy());
       set(element);

@@ -1,11 +1,14 @@
-// Which drawing belongs to which kind of canvas. A new kind is one line here.
+// Which drawing belongs to which kind of canvas. A new kind is one file in stage/ and one line here: the file exports
+// mount(element, player, {strings, options: {lanes, …}}) -> {draw(), set?(change), destroy()} and draws the lanes it is
+// given from player.state(lane) and nothing else.
 
 import { el, put, set } from "./dom.js";
+import * as gallery from "../stage/gallery.js";
 import * as tokens from "../stage/tokens.js";
 
-const KINDS = { tokens };
+const KINDS = { tokens, grid: gallery, pyramid: gallery };
 
-/** Draw the chosen lanes of a player, grouped by the kind of their canvas: {draw(), set(change), lanes(ids), destroy()} */
+/** Draw the chosen lanes of a player, grouped by what draws their canvas: {draw(), set(change), lanes(ids), destroy()} */
 export function mountStages(element, player, { lanes, strings, options = {} }) {
   let shown = [];
   let chosen = lanes;
@@ -18,7 +21,8 @@ export function mountStages(element, player, { lanes, strings, options = {} }) {
   function look() {
     const groups = new Map();
     for (const lane of chosen) {
-      const kind = kindOf(lane);
+      const own = kindOf(lane);
+      const kind = [...groups.keys()].find((k) => KINDS[k] && KINDS[k] === KINDS[own]) ?? own;
       if (kind) groups.set(kind, [...(groups.get(kind) ?? []), lane]);
     }
     const now = JSON.stringify([...groups]);
@@ -44,7 +48,10 @@ export function mountStages(element, player, { lanes, strings, options = {} }) {
 
   return {
     draw: () => shown.forEach((m) => m.draw()),
-    set: (change) => shown.forEach((m) => m.set?.(change)),
+    set(change) {
+      Object.assign(options, change);
+      shown.forEach((m) => m.set?.(change));
+    },
     lanes(ids) {
       chosen = ids;
       look();

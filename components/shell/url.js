@@ -121,7 +121,8 @@ function readChange(text, exhibit) {
   const last = parts[parts.length - 1];
   const after = last === "" ? undefined : whole(last, 0, 1e6);
   if (number === null || after === null || (force && (!parts[3] || parts[3].length > 60))) return null;
-  const change = force ? { do: "force", lane, cell: number, value: parts[3] } : { do: "reseed", lane, seed: number };
+  // a word, or the number of a picture's pattern
+  const change = force ? { do: "force", lane, cell: number, value: /^\d{1,6}$/.test(parts[3]) ? Number(parts[3]) : parts[3] } : { do: "reseed", lane, seed: number };
   return after === undefined ? change : { ...change, after };
 }
 

@@ -1,7 +1,7 @@
 // The stage for words: each lane is a page of a book. Blanks keep their width, every word has a second line for
 // the draft that was struck out, so nothing moves while the model writes.
 
-import { isEnd, isPad, isPunctuation, make, quoted, shown, words } from "../player/words.js";
+import { isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
 import { fade, orderColour, route } from "./thread.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
@@ -9,7 +9,7 @@ const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn
 /**
  * Draw the text lanes of a player.
  * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false),
- * blanks (cells picked at first),
+ * blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future),
  * title (of `lane`, instead of the trace's own). Returns {draw, set(options), destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
@@ -123,12 +123,12 @@ class Page {
   #head() {
     this.title = make("h3", { class: "uf-lane-title" });
     this.count = make("span", { class: "uf-lane-count" });
-    this.ms = make("span", { class: "uf-lane-ms" });
+    this.ms = make("span", { class: "uf-lane-ms", title: this.t("stage.ms.title") });
     this.dots = make("svg", { class: "uf-dots", role: "img" });
     this.number = make("b", { class: "uf-lane-number" });
     this.unit = make("span", { class: "uf-lane-unit" });
     this.drafts = make("span", { class: "uf-lane-drafts" });
-    const calls = make("div", { class: "uf-lane-calls" }, this.dots, make("span", { class: "uf-lane-total" }, this.number, this.unit));
+    const calls = make("div", { class: "uf-lane-calls" }, this.dots, make("span", { class: "uf-lane-total", title: this.t("stage.calls.title") }, this.number, this.unit));
     const facts = make("span", { class: "uf-lane-facts" }, this.count, this.ms, this.drafts);
     const left = make("div", { class: "uf-lane-left" }, this.title, facts);
     this.root.append(make("header", { class: "uf-lane-head" }, left, calls));
@@ -175,17 +175,22 @@ class Page {
     text(this.unit, state.calls === 1 ? t("stage.call") : t("stage.calls"));
     const most = Math.max(player.mostCalls, player.ended ? 0 : state.open ? 0 : state.blanks, 1);
     this.dots.setAttribute("aria-label", t("stage.dots", { n: state.calls, m: most }));
-    if (this.most !== most) this.#layDots(most);
+    const narrow = this.root.clientWidth < 480;
+    if (this.most !== most || this.narrow !== narrow) this.#layDots(most, narrow);
     this.dotViews.forEach((dot, i) => dot.classList.toggle("is-on", i < state.calls));
   }
 
-  #layDots(most) {
+  #layDots(most, narrow) {
     this.most = most;
-    const gap = most <= 20 ? 11 : Math.max(220 / most, 3);
+    this.narrow = narrow;
+    // Many calls stand in rows, so that a dot stays a dot.
+    const rows = Math.min(3, Math.ceil(most / (narrow ? 14 : 28)));
+    const columns = Math.ceil(most / rows);
+    const gap = Math.min(11, 220 / columns);
     const r = Math.min(gap * 0.36, 3.6);
-    this.dotViews = Array.from({ length: most }, (_, i) => make("circle", { cx: gap / 2 + i * gap, cy: 6, r }));
-    this.dots.setAttribute("viewBox", `0 0 ${most * gap} 12`);
-    this.dots.style.width = `${(most * gap) / 16}rem`;
+    this.dotViews = Array.from({ length: most }, (_, i) => make("circle", { cx: gap / 2 + (i % columns) * gap, cy: 6 + Math.floor(i / columns) * 8.5, r }));
+    this.dots.setAttribute("viewBox", `0 0 ${columns * gap} ${12 + (rows - 1) * 8.5}`);
+    this.dots.style.width = `${(columns * gap) / 16}rem`;
     this.dots.replaceChildren(...this.dotViews);
   }
 
@@ -247,7 +252,8 @@ class Page {
     const i = Number(view.root.dataset.cell);
     const picked = picking && this.picked.has(i);
     const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done && !picking;
-    const key = `${fresh} ${chosen} ${picking} ${picked} ${this.settings.badges} ${state.open}`;
+    const other = picking ? null : this.settings.others?.[this.id]?.[i] ?? null;
+    const key = `${fresh} ${chosen} ${picking} ${picked} ${this.settings.badges} ${state.open} ${other}`;
     if (view.cell === cell && view.key === key) return;
     view.cell = cell;
     view.key = key;
@@ -272,10 +278,15 @@ class Page {
     root.toggleAttribute("data-empty", value == null);
     root.setAttribute("aria-selected", String(Boolean(picking ? picked : chosen)));
     const wordChanged = text(view.label, shown(value));
-    text(view.mark, cell.origin === "forced" ? "\u25c6" : (MARKS[look] ?? ""));
-    const struck = cell.state === "rejected" || cell.state === "committed" ? quoted(cell.struck) : "";
-    text(view.struck, struck);
-    text(view.badge, this.settings.badges && !state.open && cell.state === "committed" ? String(cell.call) : "");
+    const mark = cell.origin === "forced" ? "\u25c6" : (MARKS[look] ?? "");
+    text(view.mark, mark);
+    // Under a word: the draft it replaced, or what stands there in the other future.
+    const struck = cell.state === "rejected" || cell.state === "committed" ? spelled(cell.struck, this.t) : "";
+    const below = !struck && other != null && cell.state === "committed" && cell.value !== other;
+    root.toggleAttribute("data-other", below);
+    text(view.struck, below ? spelled(other, this.t) : struck);
+    // A mark and a number share one corner; the mark goes first.
+    text(view.badge, this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
     root.setAttribute("aria-label", this.#name(i, cell, look, value, picked));
     if (cell.blank && !state.open && wordChanged) this.#shrink(view);
     if (state.open && wordChanged) this.stale = true;
@@ -283,12 +294,12 @@ class Page {
 
   #name(i, cell, look, value, picked) {
     const { t } = this;
-    const said = isEnd(value) ? t("stage.end") : shown(value);
+    const said = spelled(value, t);
     const parts = [t("cell.name", { n: i + 1, state: t(cell.origin === "forced" ? "state.forced" : `state.${look}`) })];
     if (said) parts.push(t("cell.value", { value: said }));
     const p = cell.state === "committed" ? (cell.chance ?? cell.p) : cell.p;
     if (p != null) parts.push(t("cell.p", { p: Number(p).toFixed(2) }));
-    if (cell.struck) parts.push(t("cell.struck", { value: shown(cell.struck) }));
+    if (cell.struck) parts.push(t("cell.struck", { value: spelled(cell.struck, t) }));
     if (cell.state === "committed") parts.push(t("cell.call", { n: cell.call }));
     if (this.settings.pickBlanks) parts.push(t(picked ? "cell.picked" : "cell.kept"));
     return parts.join(", ");
@@ -402,7 +413,9 @@ class Page {
         if (!link) continue;
         link.used = true;
         const now = age === 0 && !over;
-        link.path.setAttribute("style", `stroke:${orderColour(k, total)};stroke-width:${now ? 2 : 1.4};opacity:${strength.toFixed(3)}`);
+        // Where reading goes on in the next line, nothing is told: there the thread is only hinted at.
+        const faint = state.open && link.turns ? 0.4 : 1;
+        link.path.setAttribute("style", `stroke:${orderColour(k, total)};stroke-width:${now ? 2 : 1.4};opacity:${(strength * faint).toFixed(3)}`);
         link.knot.setAttribute("style", `fill:${orderColour(k, total)};opacity:${Math.max(strength, 0.3).toFixed(3)};r:${now ? 3 : age < 5 || over ? 2 : 0}px`);
       }
     }
@@ -424,7 +437,7 @@ class Page {
     const x = from.row > to.row ? to.x - (Math.sign(to.x - from.x) || 1) * to.side : to.x;
     const path = make("path", { d: route(from, to, this.rows, (k % 4) / 3), class: "uf-link" });
     const knot = make("circle", { cx: x, cy: from.row > to.row ? to.bottom : to.top, class: "uf-knot" });
-    link = { path, knot, group: make("g", {}, path, knot), used: false };
+    link = { path, knot, group: make("g", {}, path, knot), used: false, turns: from.row !== to.row };
     this.links.set(key, link);
     return link;
   }

@@ -80,7 +80,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     colours ??= palette();
     const small = matchMedia("(max-width: 767px)").matches;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
-    const laneHeight = Math.round((small ? 16 : 26) * rem);
+    const laneHeight = Math.round((small ? 20 : 26) * rem);
     const height = Math.max(order.lanes.length, 1) * laneHeight + (small ? 4 : 8);
     span = axisSpan();
     start = !small && order.lanes.length > 1 && width > 560 ? Math.round((width > 640 ? 146 : 110) * rem) : PAD;
@@ -97,7 +97,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function axisSpan() {
     if (player.ended) return order.span;
     if (player.clock === "calls") {
-      const expected = order.lanes.map((lane) => (lane.open ? 48 : player.state(lane.id).blanks));
+      const expected = order.lanes.map((lane) => lane.expected ?? (lane.open ? 48 : player.state(lane.id).blanks));
       return Math.max(order.span, ...expected) + 1;
     }
     return 1.5 ** Math.ceil(Math.log(Math.max(order.span, 8)) / Math.log(1.5));
@@ -123,21 +123,30 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       if (item.lane !== l) return;
       const event = lane.events[item.n];
       const at = x(order.axis[i]);
+      if (event.kind === "forward" && lane.sideNets.has(event.net)) return;
       if (event.kind === "forward") marks.push({ at, kind: "forward", main: !lane.draftNets.has(event.net), event });
       else if (event.kind === "note") marks.push({ at, kind: "note" });
       else if (event.kind in RANK) {
+        const { call } = lane.index[item.n];
         const cells = (event.cells ?? []).reduce((a, c) => a + (Array.isArray(c) ? c[1] - c[0] : 1), 0);
         if (last && last.group === item.group && Math.abs(last.at - at) < 0.01) {
           if (RANK[event.kind] > RANK[last.kind]) last.kind = event.kind;
           if (last.kind === event.kind) last.cells = Math.max(last.cells, cells);
-        } else marks.push((last = { at, kind: event.kind, cells, group: item.group }));
+        } else marks.push((last = { at, kind: event.kind, cells, group: item.group, call }));
       }
     });
     // Forward passes are bars behind the verdicts; of what falls on one pixel the rarest is drawn.
     const bars = marks.filter((m) => m.kind === "forward");
     const room = bars.length > 1 ? (width - PAD - start) / Math.max(span, bars.length) : 40;
+    const shown = marks.filter((m) => m.kind in RANK).sort((a, b) => a.at - b.at || RANK[a.kind] - RANK[b.kind]);
+    for (let i = shown.length - 1, next = Infinity; i >= 0; i--) {
+      const mark = shown[i];
+      if (shown[i + 1] && shown[i + 1].at > mark.at + 0.5) next = shown[i + 1].at;
+      mark.room = Math.min(next - mark.at, 40);
+    }
+    const crowded = shown.filter((m) => m.room < 6).length > shown.length / 4;
     for (const bar of bars) {
-      if (!bar.main && room < 8) continue;
+      if (!bar.main && (room < 8 || crowded)) continue;
       pen.strokeStyle = bar.main ? colours.muted : colours["control-line"];
       pen.lineWidth = bar.main ? Math.min(1.5, room / 3) : 1;
       const reach = height * (bar.main ? 0.36 : 0.2);
@@ -146,13 +155,12 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       pen.lineTo(bar.at, middle + reach);
       pen.stroke();
     }
-    const shown = marks.filter((m) => m.kind in RANK).sort((a, b) => a.at - b.at || RANK[a.kind] - RANK[b.kind]);
-    for (let i = shown.length - 1, next = Infinity; i >= 0; i--) {
-      const mark = shown[i];
-      if (shown[i + 1] && shown[i + 1].at > mark.at + 0.5) next = shown[i + 1].at;
-      mark.room = Math.min(next - mark.at, 40);
+    const end = ["done", "failed"].includes(lane.events[lane.events.length - 1]?.kind);
+    if (crowded && shown.some((m) => m.kind === "accept" || m.kind === "reject")) {
+      const far = towers(pen, shown, middle, height, scale);
+      edge(pen, lane, end, Math.max(far + 5, ...bars.slice(-1).map((b) => b.at + 4)), middle, height);
+      return;
     }
-    const crowded = shown.filter((m) => m.room < 6).length > shown.length / 4;
     const bin = crowded ? 5 * scale : 2;
     const bins = new Map();
     for (const mark of shown) {
@@ -174,8 +182,21 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       for (let k = 0; k < n; k++) shape(pen, mark.kind, mark.at + shift + k * step, middle, r);
       tip = Math.max(tip, mark.at + shift + (n - 1) * step + r + 4);
     }
-    const end = ["done", "failed"].includes(lane.events[lane.events.length - 1]?.kind);
     edge(pen, lane, end, Math.max(tip, ...bars.slice(-1).map((b) => b.at + 4)), middle, height);
+  }
+
+  /** Where calls stand close, the verdicts of a check are stacked: a tower a call, as high as what it judged. */
+  function towers(pen, shown, middle, height, scale) {
+    const calls = new Map();
+    for (const mark of shown) if (mark.kind !== "propose") calls.set(mark.call, [...(calls.get(mark.call) ?? []), mark]);
+    let far = start;
+    for (const marks of calls.values()) {
+      const pitch = Math.min(5.4 * scale, (height - 4) / marks.length);
+      const at = marks.reduce((sum, m) => sum + m.at, 0) / marks.length;
+      marks.forEach((mark, k) => shape(pen, mark.kind, at, middle + height / 2 - 4 - k * pitch, pitch * 0.36));
+      far = Math.max(far, at);
+    }
+    return far;
   }
 
   function fitted(pen, title, room) {

@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -551,7 +552,7 @@ def automaton() -> Automaton:
         with np.load(COMPILED, allow_pickle=False) as stored:
             if str(stored["grammar"]) == grammar_digest():
                 return Automaton(stored["first_edge"], stored["word"], stored["p"], stored["dst"], len(VOCAB))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         pass  # the file only saves time; the grammar itself is the truth
     return compile_grammar(GRAMMAR, VOCAB)
 

@@ -6,92 +6,36 @@ UNFOLD_URL, UNFOLD_SLOW_URL: test servers that run already.
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("UNFOLD_CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from benchmarks.served import ROOT, address
+from benchmarks.served import chromium as a_chromium
+
 Open = Callable[..., Page]
-
-
-def _serve(script: Path) -> Iterator[str]:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, str(script), "--port", str(port), "--host", "127.0.0.1"],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            if server.poll() is not None:
-                assert server.stderr
-                pytest.fail(f"{script.name} ended at once: {server.stderr.read()[-2000:]}")
-            try:
-                urllib.request.urlopen(f"{url}/unfold/alive", timeout=2).read()
-                break
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"{script.name} did not answer within a minute")
-        yield url
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(10)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The address of the app, started once for all tests."""
-    yield from _address("UNFOLD_URL", ROOT / "app.py")
+    with address("UNFOLD_URL", ROOT / "app.py") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def slow_server() -> Iterator[str]:
     """The same app with an engine that takes its time, so that there is something to stop."""
-    yield from _address("UNFOLD_SLOW_URL", Path(__file__).with_name("slow_app.py"))
-
-
-def _address(variable: str, script: Path) -> Iterator[str]:
-    if given := os.environ.get(variable):
-        yield given.rstrip("/")
-    else:
-        yield from _serve(script)
+    with address("UNFOLD_SLOW_URL", Path(__file__).with_name("slow_app.py")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.fail(f"no Chromium at {CHROMIUM}; install it or set UNFOLD_CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with a_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

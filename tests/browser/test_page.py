@@ -52,7 +52,7 @@ def test_home_opens_without_a_complaint_and_asks_nobody_else(visit):
 def test_the_first_paint_stands_in_the_document_itself(visit, server):
     html = visit().request.get(f"{server}/").text()
     assert 'id="unfold-page"' in html
-    assert "first-headline" in html
+    assert 'class="first-still"' in html and EXHIBITS[HERO].why_this_seed in html
 
 
 def test_a_door_leads_to_its_exhibit_and_back_leads_home(visit):
@@ -78,14 +78,14 @@ def test_every_exhibit_runs_to_done_on_each_default_lane(visit, slug):
 
 
 def test_a_double_click_on_run_starts_one_run_and_does_not_stop_it(visit, slow_server):
-    page = visit(f"?exhibit={HERO}&seed=5", base=slow_server)
+    page = visit(f"?exhibit={HERO}&seed=1005", base=slow_server)
     page.dblclick(".run-button")
     page.wait_for_timeout(600)
     expect(page.locator("main[data-run=running]")).to_be_visible()
 
 
 def test_stop_ends_a_run_and_keeps_what_was_written(visit, slow_server):
-    page = visit(f"?exhibit={HERO}&seed=6", base=slow_server)
+    page = visit(f"?exhibit={HERO}&seed=1006", base=slow_server)
     page.wait_for_selector('.uf-cell[data-state="committed"]')
     page.wait_for_timeout(450)
     expect(page.locator(".run-button")).to_have_text("Stop")
@@ -98,10 +98,11 @@ def test_stop_ends_a_run_and_keeps_what_was_written(visit, slow_server):
 
 
 def test_a_third_run_waits_in_the_queue_and_may_leave_it(visit, slow_server):
-    first = [visit(f"?exhibit={HERO}&seed={s}&share=95", base=slow_server) for s in (7, 8)]
+    long = "share=95&k=2&lanes=" + ",".join(EXHIBITS[HERO].lanes)
+    first = [visit(f"?exhibit={HERO}&seed={s}&{long}", base=slow_server) for s in (1007, 1008)]
     for page in first:
         page.wait_for_selector('.uf-cell[data-state="committed"]')
-    third = visit(f"?exhibit={HERO}&seed=9", base=slow_server)
+    third = visit(f"?exhibit={HERO}&seed=1009", base=slow_server)
     expect(third.locator(".queue-line")).to_be_visible()
     third.locator(".queue-line button").click()
     expect(third.locator("main[data-run=cancelled]")).to_be_visible()
@@ -117,15 +118,15 @@ def test_a_forced_word_is_written_and_the_way_back_leads_to_the_original(visit):
     here.click()
     expect(page.locator(".inspector-box")).to_contain_text(re.compile(rf"Word {cell + 1}\b"))
     bars = page.locator(".inspector-box .uf-bars button:not([disabled])")
-    other = next(b for b in bars.all() if b.locator(".uf-bar-word").inner_text() != before)
-    wanted = other.locator(".uf-bar-word").inner_text()
+    other = next(b for b in bars.all() if b.get_attribute("data-word") != before)
+    wanted = other.get_attribute("data-word") or ""
     other.click()
     expect(page.locator(".what-if")).to_be_visible()
     expect(page.locator("main[data-run=over]")).to_be_visible()
     to_the_end(page)
     expect(here.locator(".uf-text")).to_have_text(wanted)
     assert "i=f." in page.url
-    page.locator(".what-if button").click()
+    page.locator(".what-if-back").click()
     expect(page.locator(".what-if")).to_be_hidden()
     expect(here.locator(".uf-text")).to_have_text(before)
 

@@ -52,13 +52,13 @@ def test_a_lane_alone_is_the_lane_in_company(default):
 def test_forcing_a_cell_keeps_what_came_before_and_holds_the_value(default):
     exhibit, events = default
     for name, lane in exhibit.lanes.items():
-        if isinstance(lane, LaneRef):
+        if isinstance(lane, LaneRef) or "force" not in lane.interventions:
             continue
         own = list(ev.of_lane(events, name))
         at, commit = next((i, e) for i, e in enumerate(own) if isinstance(e, ev.Commit) and i > len(own) // 2)
         after = max(i for i, e in enumerate(own[:at]) if isinstance(e, ev.Forward | ev.Phase))
         cell = ev.expand(commit.cells)[0]
-        value = next(w for w in lane.vocabulary() if w.isalpha() and w not in commit.values)
+        value = next(w for w in lane.vocabulary() if str(w).isalnum() and w not in commit.values)
         force = {"do": "force", "lane": name, "cell": cell, "value": value, "after": after}
         branch = list(run(exhibit, interventions=[force], lanes=[name]))
         assert record.untimed(branch[: after + 1]) == record.untimed(own[: after + 1])
@@ -133,12 +133,17 @@ def test_beats_stop_at_events_that_happen(slug):
         ({"do": "force", "cell": "1", "value": "fox"}, "whole number"),
         ({"do": "force", "cell": 1, "value": "fox", "evil": 1}, "no field"),
         ({"do": "force", "lane": "nowhere", "cell": 1, "value": "fox"}, "no lane"),
-        ({"do": "force", "cell": 5_000, "value": "fox"}, "cell 5000 does not exist"),
+        ({"do": "force", "cell": 1, "value": ["fox"]}, "not a word"),
+        ({"do": "force", "cell": 5_000, "value": None}, "cell 5000 does not exist"),
         ({"do": "reseed"}, "lacks"),
     ],
 )
 @pytest.mark.parametrize("slug", SLUGS)
 def test_interventions_that_make_no_sense_are_refused(slug, intervention, word):
+    if intervention == {"do": "force", "cell": 5_000, "value": None}:
+        lanes = catalog.EXHIBITS[slug].lanes.values()
+        words = next(lane.vocabulary() for lane in lanes if isinstance(lane, Lane) and lane.vocabulary)
+        intervention = intervention | {"value": next(iter(words))}
     with pytest.raises(Refused, match=word):
         list(run(slug, interventions=[intervention]))
 

@@ -4,10 +4,12 @@ import json
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from engines import training, weights
 from engines.any_order import model as any_order
@@ -15,6 +17,7 @@ from engines.any_order import train as any_order_train
 from engines.errors import Refused
 from engines.next_token import model as next_token
 from engines.next_token import train as next_token_train
+from engines.training import Recipe
 from engines.worlds import stories
 
 TINY = {"vocab": 14, "layers": 1, "width": 32, "heads": 2, "hidden": 48, "length": 12}
@@ -253,3 +256,22 @@ def test_an_untrained_network_is_judged_to_be_far_off():
     for train in (next_token_train, any_order_train):
         (name,) = [name for name in train.RECIPES if not name.endswith("draft")]
         assert train.judge(train.RECIPES[name].build(), 4)["gap"] > 100
+
+
+def test_readers_come_after_what_they_read() -> None:
+    def recipe(name: str, *after: str) -> Recipe:
+        return Recipe(name, nn.Module, lambda part: [], lambda *_: None, lambda _: {}, steps=1, after=after)  # type: ignore[arg-type, return-value]
+
+    known = {r.name: r for r in (recipe("c", "b"), recipe("a"), recipe("b", "a"), recipe("d", "elsewhere"))}
+    assert training.in_order(["c", "b", "d", "a"], known) == ["d", "a", "b", "c"]
+    assert training.in_order(["c"], known) == ["c"]  # what it reads is stored already
+    with pytest.raises(Refused, match="wait for one another"):
+        training.in_order(["x", "y"], {"x": recipe("x", "y"), "y": recipe("y", "x")})
+
+
+def test_the_table_shows_the_last_judgement_and_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    lines = ['{"step": 5, "seconds": 1.0, "loss": 2.5}', '{"step": 9, "seconds": 3.2, "judge": {"psnr": 31.25}}']
+    (tmp_path / "a" / "log.jsonl").write_text("\n".join(lines))
+    shown = training.table(["a", "b"], tmp_path).splitlines()
+    assert "psnr 31.25" in shown[1] and "2.5000" in shown[1] and "no result" in shown[2]

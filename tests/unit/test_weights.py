@@ -180,7 +180,7 @@ def test_the_ledger_counts_and_catches_a_family_over_its_share(tmp_path, monkeyp
         "bytes": size,
         "params": sum(value.numel() for value in network.parameters()),
     }
-    assert lines["share text"]["bytes"] == size and lines["share text"]["fits"]
+    assert lines["share words and pictures"]["bytes"] == size and lines["share words and pictures"]["fits"]
     monkeypatch.setattr(weights, "SHARES", {"text": (size - 1, ("next_token",))})
     assert not weights.ledger()[-1]["fits"]
 

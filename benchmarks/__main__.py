@@ -1,0 +1,37 @@
+"""`python -m benchmarks [NAME …]`: runs the named benchmarks, or all, and prints one table in Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+
+from benchmarks import bytes_per_event, first_paint, scrub, stream_tax
+from benchmarks.row import table
+
+ALL = {
+    "stream_tax": stream_tax.main,
+    "first_paint": first_paint.main,
+    "scrub": scrub.main,
+    "bytes_per_event": bytes_per_event.main,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"some of {', '.join(ALL)}")
+    names = parser.parse_args().names or list(ALL)
+    for name in names:
+        if name not in ALL:
+            parser.error(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
+    rows = []
+    for name in names:
+        print(f"{name} …", file=sys.stderr)
+        rows += ALL[name]()
+    print(table(rows))
+    print(f"\nPython {platform.python_version()}, {platform.machine()}, headless Chromium.")
+    sys.exit(any(r.met is False for r in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A page with only the parts that draw: the modules of `components/` served as they are, runs from `painted_runs`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import painted_runs
+
+from engines.exhibit import Cells
+from engines.scene_settings import Objects, Order
+
+ROOT = Path(__file__).resolve().parents[2]
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
+LANES = {"raster": ["raster", "random"], "var": ["var", "raster"], "given": ["var"], "mar": ["mar"]}
+TITLES = {"raster": "Row by row", "random": "In any order", "var": "Scale by scale", "mar": "By sets"}
+
+CAPTION = Objects(name="caption", default="", label="Scene", help="What stands on the table.")
+ORDER = Order(name="order", default="raster", label="Order", help="Which place is chosen first.")
+PART = Cells(name="part", default="", label="Draw anew", help="Only these places.", max=64)
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<link rel="stylesheet" href="/unfold/shell/shell.css"><link rel="stylesheet" href="/unfold/theme/theme.css">
+</head><body style="margin:0"><div id="unfold-page"></div><script type="module">
+import { mountPage } from "/unfold/shell/shell.js";
+import { Player } from "/unfold/player/player.js";
+const data = await (await fetch("/unfold/page.json")).json();
+window.sent = [];
+window.players = [];
+const listen = Player.prototype.on;
+Player.prototype.on = function (...rest) {
+  if (!window.players.includes(this)) window.players.push(this);
+  return listen.apply(this, rest);
+};
+const transport = {
+  run: (request) => (window.sent.push(request), "0".repeat(32)), measure: () => "", cancel: async () => true,
+  cancelMeasure: async () => true, refetch: async () => [], alive: async () => true,
+  trace: async (url) => (await fetch("/" + url)).text(),
+};
+window.page = mountPage(document.getElementById("unfold-page"), { data, transport });
+</script></body></html>"""
+
+
+def exhibit(slug: str) -> dict[str, Any]:
+    """As much of an exhibit's description as the page needs."""
+    settings = [CAPTION.describe(), (PART if slug == "given" else ORDER).describe()]
+    lanes = [{"id": i, "title": TITLES[i], "line": "", "default": True} for i in LANES[slug]]
+    return {
+        "slug": slug, "title": TITLES.get(slug, "Coarse to fine"), "line": "A picture, drawn as a line of choices.",
+        "family": "raster", "map": {"what": "picture codes"}, "difficulty": 1, "minutes": 4, "seed": 7, "beats": [],
+        "paper": {"title": "A paper", "authors": "Its authors", "venue": "2026", "arxiv": "", "links": {}},
+        "settings": settings, "lanes": lanes, "question": None, "claims": [],
+        "interventions": {i: ["force"] for i in LANES[slug]}, "recorded": {}, "results": {}, "results_meta": {},
+        "trace": f"unfold/traces/{slug}.jsonl",
+    }
+
+
+def page_data() -> dict[str, Any]:
+    strings = json.loads((ROOT / "assets" / "strings" / "en.json").read_text(encoding="utf-8"))
+    return {"exhibits": [exhibit(s) for s in LANES], "strings": strings, "hero": "raster", "version": "0",
+            "codes": {"vq": "unfold/codes.png", "scales": "unfold/codes.png"}}
+
+
+def files() -> dict[str, tuple[str, bytes]]:
+    """Everything beside `components/`: path -> (type, bytes)."""
+    made = {f"/unfold/traces/{name}.jsonl": ("application/x-ndjson", text.encode())
+            for name, text in painted_runs.recordings().items()}
+    made["/unfold/codes.png"] = ("image/png", painted_runs.sheet(painted_runs.codebook()))
+    made["/unfold/page.json"] = ("application/json", json.dumps(page_data()).encode())
+    made["/"] = ("text/html; charset=utf-8", PAGE.encode())
+    return made
+
+
+@contextmanager
+def serving(made: dict[str, tuple[str, bytes]]) -> Iterator[str]:
+    """The address of a small server of these files and of `components/`, while the context lasts."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.split("?")[0]
+            file = (ROOT / "components" / path.removeprefix("/unfold/")).resolve()
+            if path in made:
+                kind, body = made[path]
+            elif file.is_file() and file.is_relative_to(ROOT / "components") and file.suffix in TYPES:
+                kind, body = TYPES[file.suffix], file.read_bytes()
+            else:
+                kind, body = "", b""
+            self.send_response(200 if kind else 404)
+            self.send_header("Content-Type", kind or "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
