@@ -7,6 +7,7 @@ import platform
 import sys
 
 from benchmarks import bytes_per_event, first_paint, scrub, stream_tax
+from benchmarks.readme import TIMINGS
 from benchmarks.row import table
 
 ALL = {
@@ -20,7 +21,9 @@ ALL = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(ALL)}")
-    names = parser.parse_args().names or list(ALL)
+    parser.add_argument("--save", action="store_true", help="keep the table for the README (`benchmarks/timings.md`)")
+    args = parser.parse_args()
+    names = args.names or list(ALL)
     for name in names:
         if name not in ALL:
             parser.error(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
@@ -28,8 +31,10 @@ def main() -> None:
     for name in names:
         print(f"{name} …", file=sys.stderr)
         rows += ALL[name]()
-    print(table(rows))
-    print(f"\nPython {platform.python_version()}, {platform.machine()}, headless Chromium.")
+    text = f"{table(rows)}\n\nPython {platform.python_version()}, {platform.machine()}, headless Chromium."
+    print(text)
+    if args.save:
+        TIMINGS.write_text(text + "\n")
     sys.exit(any(r.met is False for r in rows))
 
 

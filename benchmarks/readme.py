@@ -1,7 +1,7 @@
 """`python -m benchmarks.readme`: the README's tables of claims and networks, written anew from what is stored.
 
 The claims come from `assets/claims/`, the networks from the metadata of `assets/weights/`; the table of timings stands
-in the README as `python -m benchmarks` printed it last. A test compares, so no figure is typed by hand.
+in the README as `python -m benchmarks --save` printed it last. A test compares, so no figure is typed by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from engines import weights
 from engines.catalog import EXHIBITS
 
 ROOT = Path(__file__).parent.parent
+TIMINGS = ROOT / "benchmarks" / "timings.md"
 JUDGED = ("gap", "objects", "scenes", "psnr")
 UNIT = {"gap": "% over exact", "objects": "% objects", "scenes": "% scenes", "psnr": "dB"}
 
@@ -67,9 +68,13 @@ def networks() -> str:
     return "\n".join(lines)
 
 
+def timings() -> str:
+    return TIMINGS.read_text().strip() if TIMINGS.exists() else ""
+
+
 def render(text: str) -> str:
     """The README with its generated tables replaced."""
-    for name, make in (("claims", claims), ("networks", networks)):
+    for name, make in (("claims", claims), ("networks", networks), ("timings", timings)):
         block = f"<!-- {name}: python -m benchmarks.readme -->\n{make()}\n<!-- end -->"
         text, count = re.subn(rf"<!-- {name}:.*?<!-- end -->", lambda _, b=block: b, text, flags=re.S)  # type: ignore[misc]
         if count != 1:

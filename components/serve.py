@@ -30,6 +30,7 @@ SLOTS = 2  # engines that compute at once: one thread each
 MEASURES = 1  # of those slots, how many a long measurement may hold
 WAITING = 64
 FRAME_S = 1 / 30
+HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
 RUN_S, MEASURE_S = 75.0, 240.0  # wall-clock deadlines, beyond the engine's own ceilings
 KEPT_RUNS, KEPT_FRAMES = 32, 4_096
@@ -73,6 +74,8 @@ class Job:
         self.painted = self.painted or first
         if first or not waiting:  # else the loop knows already; waking it costs more than the event itself
             self.poke(first)
+        if first:
+            time.sleep(HEAD_START_S)
 
     def say(self, **fields: Any) -> None:
         """Something beside events for the next frame: header, claim, refused, failed, end."""

@@ -84,3 +84,20 @@ def top(p: np.ndarray, words: Sequence[str], k: int = 8, always: Sequence[int] =
     best = np.argpartition(p, -min(k, len(p)))[-k:] if len(p) > k else np.arange(len(p))
     ids = sorted({int(i) for i in best if p[i] > 0} | {int(i) for i in always}, key=lambda i: -p[i])
     return {"top": [[words[i], float(p[i])] for i in ids], "rest": max(0.0, float(1 - p[ids].sum()))}
+
+
+def percent(p: float) -> str:
+    """A probability in a sentence."""
+    return "under 1 %" if p < 0.01 else "over 99 %" if p > 0.99 else f"{100 * p:.0f} %"
+
+
+MISFIT = 0.5
+
+
+def why_rejected(guess: str, other: str, p: float, q: float, who: str, forced: bool) -> str:
+    """One true sentence about a rejected guess: a user decided, it did not fit, or the dice went against it."""
+    if forced:
+        return f"You hold this place, so the guess {guess} makes room for {other}."
+    if p < MISFIT * q:
+        return f"The guess was {guess}, with {percent(q)}. {who} gives it {percent(p)}, so {other} takes its place."
+    return f"The guess {guess} nearly fits: {percent(q)} when guessed, {percent(p)} now. The dice go for {other}."

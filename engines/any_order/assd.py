@@ -27,7 +27,7 @@ from engines.any_order.page import NET, Page, ask, chart, forward
 from engines.events import Accept, Commit, Event, Measure, Note, Phase, Propose, Reject, Steps, Withdraw
 from engines.noise import Draw, Noise
 from engines.runtime import Meter, Net
-from engines.sampling import entropy, ratio, residual, softmax, spoken
+from engines.sampling import entropy, ratio, residual, softmax, spoken, why_rejected
 
 
 def _correct(noise: Noise, cell: int, q: np.ndarray, p: np.ndarray) -> Draw:
@@ -133,7 +133,7 @@ def _judge(
             counts.update(cell)
         said, other = spoken(word), spoken(page.words[y.index])
         yield Note(key="assd.repaired", args={"word": said, "other": other}, cells=[cell],
-                   text=f"It guessed {said}. Reading its guesses together, it prefers {other}.")
+                   text=why_rejected(said, other, float(Q[j][x[j]]), float(P[j][x[j]]), "The check", y.forced))
         return j
     yield Note(key="assd.kept", args={"kept": len(cells)}, cells=cells,
                text=f"All {len(cells)} guesses fit together. Two calls, {len(cells)} words." if len(cells) > 1

@@ -121,8 +121,9 @@ ASSD = Exhibit(
               unit="calls with over calls without", baseline="without the free word",
               paper={"value": None, "unit": "", "where": "ours, not in the paper"}, measure=claims.free_bonus_token),
     ),
-    difficulty=2, minutes=3, seed=9, together=page.together,
-    why_this_seed="a whole story in less than half the calls, with two guesses that the dice go against",
+    difficulty=2, minutes=3, seed=44, together=page.together,
+    why_this_seed="a whole story in less than half the calls, with two guesses that do not fit: "
+    "one is a he that must be a she",
 )
 
 EXHIBITS = (ASSD,)

@@ -75,7 +75,7 @@ KNOBS: dict[str, list[float]] = {
 
 def filters_vs_validity(trial: Trial) -> Iterator[Result]:
     """Share of stories that the grammar could have written, and the mean entropy of what was drawn from."""
-    seeds = trial.seeds(trial.size(24))
+    seeds = trial.seeds(trial.size(80))
     def tell(**knob: float) -> tuple[list[float], list[float]]:
         good, bits = [], []
         for seed in seeds:

@@ -56,7 +56,7 @@ def _note(cell: int, x: int, before: np.ndarray, after: np.ndarray) -> Note | No
     if x != best and before[x] < 0.1 and page.readable(x):
         return Note(key="next-token.rare", args={"word": word, "other": page.WORDS[best]}, cells=[cell],
                     text=f"The dice chose {word}; {page.WORDS[best]} was likelier.")
-    if cell % 12 == 0 and page.readable(x):
+    if cell % 12 == 0 and page.readable(x) and left < int((before > 0).sum()):
         return Note(key="next-token.kept", args={"word": word, "left": left}, cells=[cell],
                     text=f"{word}: drawn from {left} {'word' if left == 1 else 'words'} that passed the filters.")
     return None

@@ -23,7 +23,7 @@ from engines.next_token.drafts import DRAFTS, Drafter
 from engines.next_token.next_token import TARGET, summary
 from engines.noise import Draw, Noise
 from engines.runtime import Meter
-from engines.sampling import entropy, ratio, residual, spoken, standardise
+from engines.sampling import entropy, ratio, residual, spoken, standardise, why_rejected
 from engines.worlds.stories import END
 
 
@@ -83,7 +83,7 @@ def speculative(s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule = EXA
             text.append(y.index)
             said, other = spoken(page.WORDS[guess]), spoken(page.WORDS[y.index])
             yield Note(key="speculative.rejected", args={"word": said, "other": other}, cells=[cell],
-                       text=f"The draft wrote {said}. The target prefers {other}, and the rest of the draft falls.")
+                       text=why_rejected(said, other, float(p[i][guess]), float(q[i][guess]), "The target", y.forced))
             break
         else:
             if page.open_(text):

@@ -160,7 +160,8 @@ class Raster(nn.Module):
             "vocab": vocab, "layers": layers, "width": width, "heads": heads, "hidden": hidden, "side": side,
         }
         self.prefix, self.cells, self.eps = prefix, side * side, eps
-        self.embed = nn.Parameter(torch.randn(vocab, width) * 0.02)
+        # As loud as what the condition adds to it.
+        self.embed = nn.Parameter(torch.randn(vocab, width) * 0.1)
         self.blocks = nn.ModuleList(Block(width, heads, kv_heads or heads, hidden, eps) for _ in range(layers))
         self.norm = nn.Parameter(torch.ones(width))
         # Zero at the start, so that the first loss is exactly log V.

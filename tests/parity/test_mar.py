@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engines.masked_continuous import model
+from engines.masked_continuous import model, official
 from engines.masked_continuous.diffloss import Schedule, guided, losses, noised, sample, step
 from engines.masked_continuous.sets import guidance_at, lengths, sets_of
 
@@ -34,7 +34,7 @@ def io() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def net(config) -> model.Mar:
-    return model.official(config["args"], load_file(FOLDER / "weights.safetensors"))
+    return official.load(config["args"], load_file(FOLDER / "weights.safetensors"))
 
 
 @pytest.fixture(autouse=True)
@@ -73,15 +73,15 @@ def rows_of(config, io) -> tuple[Any, ...]:
 
 def test_every_official_tensor_has_a_place_of_its_own(config):
     theirs = load_file(FOLDER / "weights.safetensors")
-    names = [model.translate(key, config["args"]["encoder_depth"]) for key in theirs]
+    names = [official.translate(key, config["args"]["encoder_depth"]) for key in theirs]
     assert len(set(names)) == len(names)
-    assert set(names) == set(model.official(config["args"], theirs).state_dict())
+    assert set(names) == set(official.load(config["args"], theirs).state_dict())
 
 
 def test_patches_are_cut_and_joined_as_officially(config, io):
     size = config["args"]["patch_size"]
-    near(model.patchify(io["in.latents"], size), io["patchify"])
-    near(model.unpatchify(io["patchify"], size), io["in.latents"])
+    near(official.patchify(io["in.latents"], size), io["patchify"])
+    near(official.unpatchify(io["patchify"], size), io["in.latents"])
 
 
 def test_encoder_decoder_and_each_block(config, io, net):
@@ -194,4 +194,4 @@ def test_whole_pictures_from_the_recorded_noise(config, io, net):
             near(whole, io[f"sample.{k}.tokens"])
         tokens[now], known = drawn, known | now
     assert bool(known.all())
-    near(model.unpatchify(tokens, config["args"]["patch_size"]), io["sample.latents"])
+    near(official.unpatchify(tokens, config["args"]["patch_size"]), io["sample.latents"])

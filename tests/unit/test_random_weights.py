@@ -19,8 +19,8 @@ from engines.runtime import measure, run
 
 JUDGE = {TARGET: next_token.judge, SMALL: next_token.judge, NET: any_order.judge}
 # Percent over the grammar's own cost that a stored net may have on held-out stories.
-# A first bar for each; LOG.md has the figures on the whole judging set.
-BAR = {TARGET: 2.0, SMALL: 12.0, NET: 20.0}
+# LOG.md and the README have the figures on the whole judging set.
+BAR = {TARGET: 2.0, SMALL: 12.0, NET: 8.0}
 
 
 def ruined(name: str, how: str) -> torch.nn.Module:

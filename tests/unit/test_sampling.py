@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engines import sampling
-from engines.sampling import entropy, kept, ratio, residual, softmax, spoken, standardise, top
+from engines.sampling import entropy, kept, ratio, residual, softmax, spoken, standardise, top, why_rejected
 
 ONE_HOT = np.array([0.0, 1.0, 0.0])
 EVEN = np.full(4, 0.25)
@@ -168,3 +168,11 @@ def test_a_chart_is_sorted_lists_nothing_twice_and_adds_up(p, k, always):
 def test_signs_are_spoken_by_name():
     assert [spoken(w) for w in (".", ",", "<end>", "fox")] == ["a full stop", "a comma", "the end", "fox"]
     assert sampling.spoken("") == ""
+
+
+@pytest.mark.parametrize(("p", "q", "forced", "says"), [
+    (0.001, 0.6, False, "gives it under 1 %"), (0.55, 0.6, False, "The dice go for"), (0.9, 0.1, True, "You hold"),
+    (0.29, 0.6, False, "gives it 29 %"), (0.31, 0.6, False, "nearly fits"),
+])
+def test_a_rejection_is_told_truly(p: float, q: float, forced: bool, says: str) -> None:
+    assert says in why_rejected("fox", "owl", p, q, "The check", forced)
