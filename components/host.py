@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 from components.page_data import first_paint
 from components.recorded import ROOT, trace_text
 from components.serve import Desk
+from engines.errors import UnfoldError
 
 PUBLIC = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 TEMPLATE = "<div></div>"
@@ -135,10 +136,19 @@ def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
 
     async def trace(request: Request) -> Response:
         slug = request.path_params["slug"]
-        text = trace_text(slug, assets) if slug in known else b""
+        try:
+            text = trace_text(slug, assets) if slug in known else b""
+        except UnfoldError as error:
+            return Response(str(error), 500, media_type="text/plain")
         if not text:
             return Response("no such trace", 404)
         return Response(text, media_type="application/x-ndjson", headers={"Cache-Control": "no-cache"})
+
+    async def codes(request: Request) -> Response:
+        path = assets / "codes" / f"{request.path_params['name']}.png"
+        if f"unfold/codes/{path.name}" not in data["codes"].values():
+            return Response("no such sheet", 404)
+        return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
     folder = ROOT / "components"
 
@@ -152,6 +162,7 @@ def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
         Route("/unfold/page.json", page_json),
         Route("/unfold/alive", alive),
         Route("/unfold/traces/{slug}.jsonl", trace),
+        Route("/unfold/codes/{name}.png", codes),
         Route("/unfold/{path:path}", module),
     ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from components import still
 from components.recorded import HERO, ROOT, read, trace_file
+from engines.errors import UnfoldError
 
 VERSION = "0.1.0"
 
@@ -41,6 +42,8 @@ def page_data(exhibits: Mapping[str, Any], assets: Path = ROOT / "assets") -> di
         "exhibits": described,
         "strings": strings,
         "hero": hero,
+        # sheets of patches, by tokenizer: what the numbers of a picture mean
+        "codes": {f.stem: f"unfold/codes/{f.name}" for f in sorted((assets / "codes").glob("*.png"))},
         # the moment that the still shows: there the player takes over
         "telling": {"lane": spot[0], "n": spot[1]} if spot else None,
         "version": VERSION,
@@ -114,4 +117,8 @@ _THEME_BEFORE_PAINT = (
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """What a file of ours holds, None without it. Raises UnfoldError, naming it, if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError as error:
+        raise UnfoldError(f"{path.parent.name}/{path.name} is damaged ({error})", "Fetch the file again.") from error

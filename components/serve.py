@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.recorded import ROOT
 from engines import events as ev
 from engines.errors import Refused, UnfoldError
 
@@ -240,9 +241,9 @@ class Pool:
             try:
                 job.work(job)
             except Refused as error:
-                job.say(refused={"field": error.field, "message": str(error)})
+                job.say(refused={"field": error.field, "message": _said(error)})
             except UnfoldError as error:
-                job.say(failed={"code": type(error).__name__, "message": str(error), "fix": error.fix})
+                job.say(failed={"code": type(error).__name__, "message": _said(error), "fix": error.fix})
             except Exception as error:  # a worker must outlive any engine; the page gets one line, the log the rest
                 log.exception("run %s failed", job.id[:8])
                 job.say(
@@ -258,6 +259,11 @@ class Pool:
                     job.over = True
                     self._cond.notify_all()
                 job.poke(True)
+
+
+def _said(error: UnfoldError) -> str:
+    """What the page may know of an error: not where on this machine the project lies."""
+    return str(error).replace(f"{ROOT}/", "")
 
 
 class Desk:
@@ -308,7 +314,7 @@ class Desk:
             async for frame in self.pool.stream(job):
                 yield frame
         except Refused as error:
-            yield {"run": run_id, "seq": 0, "refused": {"field": error.field, "message": str(error)}}
+            yield {"run": run_id, "seq": 0, "refused": {"field": error.field, "message": _said(error)}}
 
     def _check(self, request: Any) -> str:
         if not isinstance(request, dict) or len(json.dumps(request)) > 20_000:
@@ -345,7 +351,7 @@ class Desk:
                     del open_lanes[event.lane]
                 job.push(event.to_json())
         except UnfoldError as error:
-            self._fail(job, open_lanes, type(error).__name__, str(error), error.fix)
+            self._fail(job, open_lanes, type(error).__name__, _said(error), error.fix)
         except Exception as error:
             log.exception("run %s failed", job.id[:8])
             self._fail(

@@ -70,9 +70,11 @@ class Net:
 class Meter:
     """A lane's only way to networks, and the keeper of its clock."""
 
-    def __init__(self, provide: Callable[[str], Any], cancel: Cancel = _never):
+    def __init__(self, provide: Callable[[str], Any], cancel: Cancel = _never, quiet: bool = False):
         self._provide = provide
         self._cancel = cancel
+        # Nobody looks: lanes leave out what is not a part of their algorithm, such as the grammar's own answer.
+        self.quiet = quiet
         self.nets: dict[str, Net] = {}
         self.preview_ns = 0
 
@@ -137,12 +139,13 @@ def run(
     cancel: Cancel | None = None,
     lanes: Iterable[str] | None = None,
     nets: Callable[[str], Any] | None = None,
+    quiet: bool = False,
 ) -> Iterator[ev.Event]:
     """The events of a run: a pure function of (exhibit, settings, seed, interventions) but for `t` and `*_ms`.
 
-    lanes: which of them, default those marked so. nets: name -> decode session, default the stored
-    weights; tests hand in table models. Everything a user gave is checked before the first event; raises
-    Refused. Later trouble in a lane becomes its Failed event and the other lanes go on.
+    lanes: which of them, default those marked so. nets: name -> decode session, default the stored weights; tests
+    hand in table models. quiet: without what only a viewer needs, for timing. Everything a user gave is checked before
+    the first event; raises Refused. Later trouble in a lane becomes its Failed event and the other lanes go on.
     """
     exhibit = resolve(exhibit)
     parsed = exhibit.parse(settings)
@@ -151,7 +154,7 @@ def run(
     changes = check_interventions(exhibit, list(interventions), chosen)
     if exhibit.together:
         exhibit.together(parsed, seed)
-    return _drive(exhibit, parsed, seed, changes, cancel or _never, chosen, nets or weights.session)
+    return _drive(exhibit, parsed, seed, changes, cancel or _never, chosen, nets or weights.session, quiet)
 
 
 def check_seed(seed: Any) -> int:
@@ -225,13 +228,13 @@ def _among(value: Any, words: dict[Any, int]) -> bool:
 
 def _drive(
     exhibit: Exhibit, settings: SimpleNamespace, seed: int, changes: list[dict[str, Any]], cancel: Cancel,
-    lanes: list[str], provide: Callable[[str], Any],
+    lanes: list[str], provide: Callable[[str], Any], quiet: bool,
 ) -> Iterator[ev.Event]:
     open_: list[_Open] = []
     for name in lanes:
         lane, own = lane_of(exhibit, name, settings)
         mine = tuple(c for c in changes if c.get("lane", "*") in ("*", name))
-        noise, meter = Noise(seed, name, mine), Meter(provide, cancel)
+        noise, meter = Noise(seed, name, mine), Meter(provide, cancel, quiet)
         noise.vocabulary = lane.vocabulary() if lane.vocabulary else {}
         for net in lane.nets(own):
             meter.net(net)
@@ -340,9 +343,11 @@ class Trial:
         """n scaled by the effort asked for."""
         return max(at_least, round(n * self.effort))
 
-    def run(self, seed: int, settings: dict[str, Any] | None = None, lane: str | None = None) -> list[ev.Event]:
-        """All events of one run of the exhibit (or of one of its lanes)."""
-        return list(run(self.exhibit, settings, seed, (), self.cancel, [lane] if lane else None, self.nets))
+    def run(
+        self, seed: int, settings: dict[str, Any] | None = None, lane: str | None = None, quiet: bool = False
+    ) -> list[ev.Event]:
+        """All events of one run of the exhibit (or of one of its lanes); `quiet` where time is measured."""
+        return list(run(self.exhibit, settings, seed, (), self.cancel, [lane] if lane else None, self.nets, quiet))
 
     def ask(self) -> None:
         if self.cancel():

@@ -134,7 +134,7 @@ def forward(net: Net, page: Page, targets: list[int], mode: str) -> Forward:
 
 def truth(meter: Meter, page: Page, cells: list[int]) -> list[np.ndarray | None]:
     """p(cell | everything written) by the grammar, None where the page is no longer a story of it."""
-    if page.words is not WORDS:
+    if page.words is not WORDS or meter.quiet:
         return [None] * len(cells)
     with meter.preview():
         visible = page.ids()

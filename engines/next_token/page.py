@@ -66,6 +66,8 @@ def forward(net: Net, text: list[int], predicts: list[int], mode: str) -> Forwar
 
 def truth(meter: Meter, text: list[int]) -> np.ndarray | None:
     """p(next cell) by the grammar itself, None after words that it cannot write. Not a part of the algorithm's time."""
+    if meter.quiet:
+        return None
     with meter.preview():
         p = stories.automaton().next_distribution(text[1:])
         return p if p.sum() > 0 else None

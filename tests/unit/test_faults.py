@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.applications import Starlette
@@ -16,7 +17,8 @@ from starlette.testclient import TestClient
 
 from components.host import routes
 from components.page_data import page_data
-from components.serve import Desk, Pool
+from components.recorded import ROOT
+from components.serve import Desk, Pool, _said
 from engines import catalog, errors, record, runtime, weights
 from engines import events as ev
 from engines.__main__ import main
@@ -109,7 +111,9 @@ def frames_of(desk: Desk, request: dict) -> list[dict]:
     async def collect():
         return [frame async for frame in desk.stream_run(request, "page")]
 
-    return asyncio.run(collect())
+    # A browser test before this one may have left an event loop running in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(collect())).result()
 
 
 def test_a_page_is_told_which_network_is_damaged_and_the_server_lives_on(stored):
@@ -277,3 +281,18 @@ def test_shipped_results_belong_to_the_shipped_weights():
         head, _ = record.read(slug)
         for name, sha in head["models"].items():
             assert weights.sha256(name) == sha, f"{record.trace_path(slug).name}: {name} was trained again; record"
+
+
+@pytest.mark.parametrize("name", ["claims/assd.json", "strings/en.json", "traces/assd.jsonl.gz"])
+def test_a_damaged_file_of_the_page_is_named_in_one_line(name, tmp_path):
+    for folder in ("claims", "strings", "traces"):
+        shutil.copytree(ROOT / "assets" / folder, tmp_path / folder)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    with pytest.raises(errors.UnfoldError) as error:
+        page_data(catalog.EXHIBITS, tmp_path)
+    assert name.split("/")[1].split(".")[0] in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_page_is_not_told_where_the_project_lies():
+    error = errors.UnfoldError(f"{ROOT}/assets/weights/x.safetensors is missing")
+    assert _said(error) == "assets/weights/x.safetensors is missing"
