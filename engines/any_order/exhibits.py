@@ -122,8 +122,8 @@ ASSD = Exhibit(
               paper={"value": None, "unit": "", "where": "ours, not in the paper"}, measure=claims.free_bonus_token),
     ),
     difficulty=2, minutes=3, seed=44, together=page.together,
-    why_this_seed="a whole story in less than half the calls, with two guesses that do not fit: "
-    "one is a he that must be a she",
+    why_this_seed="a whole story in less than half the calls, with two guesses that do not fit: “he” has to become "
+    "“she”, and “ending” a “page”",
 )
 
 EXHIBITS = (ASSD,)
