@@ -142,6 +142,8 @@ def judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
 
 
 RECIPES = {
-    NET: Recipe(NET, build_mar, latents, mar_loss, judge, steps=6_000, learning_rate=RATE, muon=True),
-    TWIN: Recipe(TWIN, build_maskgit, codes, maskgit_loss, judge, steps=6_000, learning_rate=RATE, muon=True),
+    NET: Recipe(NET, build_mar, latents, mar_loss, judge, steps=6_000, learning_rate=RATE, muon=True,
+                after=("tokenizers/vae", "scenes/judge_scoring")),
+    TWIN: Recipe(TWIN, build_maskgit, codes, maskgit_loss, judge, steps=6_000, learning_rate=RATE, muon=True,
+                 after=("tokenizers/vq", "scenes/judge_scoring")),
 }

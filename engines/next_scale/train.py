@@ -81,4 +81,5 @@ def build() -> Network:
     return Network(vocab=config["codes"], channels=config["channels"], scales=config["scales"], **SHAPE)
 
 
-RECIPES = {NET: Recipe(NET, build, batches, loss, judge, steps=6_000)}
+AFTER = (TOKENIZER, "scenes/judge_scoring")
+RECIPES = {NET: Recipe(NET, build, batches, loss, judge, steps=6_000, after=AFTER)}

@@ -100,7 +100,7 @@ def judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
 # nats a code, Muon for the blocks' matrices at 3e-3 at 3.98, at 6e-3 at 2.83. Half the batch was worse (5.26 for 5.03).
 RECIPES = {
     raster.NET: Recipe(raster.NET, partial(build, Raster), batches, raster_loss, judge, steps=3_000,
-                       learning_rate=6e-3, muon=True),
+                       learning_rate=6e-3, muon=True, after=(VQ, "scenes/judge_scoring")),
     random_order.NET: Recipe(random_order.NET, partial(build, RandomOrder), batches, random_loss, judge, steps=2_500,
-                             learning_rate=6e-3, muon=True),
+                             learning_rate=6e-3, muon=True, after=(VQ, "scenes/judge_scoring")),
 }

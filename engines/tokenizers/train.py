@@ -112,7 +112,7 @@ def _recipe(name: str, build: Callable[[], nn.Module], weight: float = 1.0) -> R
     # A short average: it must not mix a code's places before and after a restart.
     return Recipe(
         name, build, batches, partial(loss, weight=weight), judge, steps=6_000, learning_rate=2e-3, average=0.99,
-        after=("scenes/judge_inner",),
+        after=("scenes/judge_inner", "scenes/judge_scoring"),
     )
 
 

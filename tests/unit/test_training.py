@@ -275,3 +275,12 @@ def test_the_table_shows_the_last_judgement_and_what_failed(tmp_path: Path) -> N
     (tmp_path / "a" / "log.jsonl").write_text("\n".join(lines))
     shown = training.table(["a", "b"], tmp_path).splitlines()
     assert "psnr 31.25" in shown[1] and "2.5000" in shown[1] and "no result" in shown[2]
+
+
+def test_every_net_is_trained_behind_the_tokenizer_whose_codes_it_reads():
+    known = training.recipes()
+    place = {name: i for i, name in enumerate(training.in_order(list(known), known))}
+    for reader, read in (("raster/raster", "tokenizers/vq"), ("raster/random", "tokenizers/vq"),
+                         ("next_scale/var", "tokenizers/scales"), ("masked_continuous/mar", "tokenizers/vae"),
+                         ("masked_continuous/maskgit", "tokenizers/vq"), ("tokenizers/vq", "scenes/judge_inner")):
+        assert place[read] < place[reader], reader
