@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 from engines.errors import Refused
 from engines.exhibit import Cells, Setting
 from engines.noise import Noise
-from engines.worlds.scenes.objects import COLOURS, MOST, PLACES, SHAPES, SIZES, captions
+from engines.worlds.scenes.objects import COLOURS, MOST, PLACES, SHAPES, SIZES, TEST, captions
 
 _PLACE = {place.split(" the ")[-1]: cell for cell, place in enumerate(PLACES)}
 _WORDS = re.compile(
@@ -56,6 +59,23 @@ class Objects(Setting):
     def describe(self) -> dict[str, Any]:
         words = {"sizes": SIZES, "colours": COLOURS, "shapes": SHAPES, "places": PLACES}
         return super().describe() | words | {"most": MOST}
+
+
+CAPTION = Objects(
+    name="caption",
+    label="Caption",
+    help="Up to four toys and where they stand; empty takes those of the seed.",
+)
+
+
+def held_out(seed: int) -> int:
+    """The scene that an exhibit's seed stands for: one that no training has seen."""
+    return TEST[seed % len(TEST)]
+
+
+def asked(text: str, seed: int, setting: Objects = CAPTION) -> Tensor:
+    """(1, 4, 4): the objects of a parsed caption, or of the held-out scene that this seed draws."""
+    return torch.tensor([setting.rows(text, held_out(seed))])
 
 
 def _raster(h: int, w: int) -> list[int]:

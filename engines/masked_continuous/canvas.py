@@ -15,18 +15,13 @@ from engines.events import Note
 from engines.masked_continuous.model import NET
 from engines.masked_continuous.sampler import Rule
 from engines.runtime import Meter, Net
-from engines.scene_settings import Objects, Order
+from engines.scene_settings import Order
 from engines.worlds import scenes
 
 SIDE = 8
 PLACES = SIDE * SIDE
 CODES = 512
 HEAD = f"{NET}.head"
-CAPTION = Objects(
-    name="caption",
-    label="Caption",
-    help="Up to four toys and where they stand; empty takes those of the seed.",
-)
 ORDER = Order(
     name="order",
     default="random",
@@ -39,16 +34,6 @@ ORDER = Order(
 def rule_of(s: SimpleNamespace) -> Rule:
     """s: sets, inner, guidance, schedule, temperature, gumbel."""
     return Rule(s.sets, s.inner, s.guidance, s.schedule, s.temperature, s.gumbel)
-
-
-def asked(text: str, seed: int) -> Tensor:
-    """(1, 4, 4): the objects of a parsed caption, or of the held-out scene that this seed draws."""
-    return torch.tensor([CAPTION.rows(text, held_out(seed))])
-
-
-def held_out(seed: int) -> int:
-    """The scene that a seed of ours stands for: one that no training has seen."""
-    return scenes.TEST[seed % len(scenes.TEST)]
 
 
 def caption_note(objects: Tensor) -> Note:

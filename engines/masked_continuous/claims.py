@@ -17,10 +17,11 @@ from torch import Tensor
 from engines import stats, weights
 from engines.events import Commit, Event, Forward, Phase, expand
 from engines.exhibit import Lane
-from engines.masked_continuous.canvas import HEAD, PLACES, held_out
+from engines.masked_continuous.canvas import HEAD, PLACES
 from engines.masked_continuous.model import NET, TWIN, VAE, VQ
 from engines.masked_continuous.sampler import ROWS, Rule, paint, paint_codes
 from engines.runtime import Trial
+from engines.scene_settings import held_out
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]

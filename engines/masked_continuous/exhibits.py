@@ -22,6 +22,7 @@ from engines.masked_continuous import canvas, claims
 from engines.masked_continuous.mar import mar
 from engines.masked_continuous.maskgit import maskgit
 from engines.masked_continuous.model import NET, TWIN, VAE, VQ
+from engines.scene_settings import CAPTION
 
 
 def _mar_nets(s: SimpleNamespace) -> list[str]:
@@ -47,7 +48,7 @@ MAR = Exhibit(
     map={"what": "continuous picture tokens", "order": "any order, in sets", "at_once": "few, then many",
          "revisable": False},
     settings=(
-        canvas.CAPTION,
+        CAPTION,
         canvas.ORDER,
         Int(name="sets", default=16, min=1, max=64, label="Sets", unit="calls",
             help="In how many sets the 64 places are drawn. The first sets are small, the last are large; with 64 each "

@@ -33,6 +33,7 @@ from engines.masked_continuous.sets import guidance_at, lengths, sets_of
 from engines.noise import Noise
 from engines.painting import Painter
 from engines.runtime import Meter
+from engines.scene_settings import asked
 from engines.worlds import scenes
 
 # Of so many sets, so many moments of the inner loop are shown: what a recorded run has room for.
@@ -43,7 +44,7 @@ def mar(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Draw 64 continuous tokens. s: caption, order, sets, inner, guidance, schedule, temperature, previews."""
     net, head = meter.net(NET), canvas.head_of(meter)
     paint = Painter(meter, VAE, on=s.previews)
-    rule, objects = canvas.rule_of(s), canvas.asked(s.caption, noise.seed)
+    rule, objects = canvas.rule_of(s), asked(s.caption, noise.seed)
     # The paper's permutation is consumed from its end, so it is the order of drawing, reversed.
     sets = sets_of(ORDER.cells_of(s.order, SIDE, SIDE, noise)[::-1], rule.sets)
     yield Begin(title="Sets of continuous tokens", canvases=[{"id": "tokens", "kind": "grid", "shape": [SIDE, SIDE]}],

@@ -29,6 +29,7 @@ from engines.noise import Noise
 from engines.painting import Painter
 from engines.runtime import Meter
 from engines.sampling import entropy, softmax, top
+from engines.scene_settings import asked
 from engines.worlds import scenes
 
 SHOWN = 5
@@ -37,7 +38,7 @@ SHOWN = 5
 def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Draw 64 codes, the surest first. s: caption, sets, guidance, schedule, gumbel, previews."""
     net, paint = meter.net(TWIN), Painter(meter, VQ, on=s.previews)
-    rule, objects = canvas.rule_of(s), canvas.asked(s.caption, noise.seed)
+    rule, objects = canvas.rule_of(s), asked(s.caption, noise.seed)
     yield Begin(title="Sets of codes", canvases=[{"id": "codes", "kind": "grid", "shape": [SIDE, SIDE]}],
                 nets=[meter.card(TWIN, "says what each place needs"), meter.card(VQ, "turns codes into a picture")])
     yield canvas.caption_note(objects)

@@ -18,10 +18,10 @@ from engines import stats, weights
 from engines.events import Begin, Commit, Event, Forward, expand
 from engines.exhibit import Lane
 from engines.next_scale.sample import DEFAULTS, NET, TOKENIZER, paint
-from engines.next_scale.scene import seed_of
 from engines.raster.guidance import BEST, Rule
 from engines.raster.sampler import paint as paint_codes
 from engines.runtime import Trial
+from engines.scene_settings import held_out
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]
@@ -96,7 +96,7 @@ def wall(trial: Trial) -> Iterator[Result]:
     def batch(pictures: Pictures) -> Callable[[int], float]:
         def paint_some(i: int) -> float:
             some = seeds[16 * i % 64 : 16 * i % 64 + 16]
-            return float(len(pictures(scenes.captions([seed_of(s) for s in some]), some)))
+            return float(len(pictures(scenes.captions([held_out(s) for s in some]), some)))
 
         return paint_some
 
@@ -139,7 +139,7 @@ def judge_non_inferior(trial: Trial) -> Iterator[Result]:
     for start in range(0, n, BATCH):
         trial.ask()
         seeds = trial.seeds(n)[start : start + BATCH]
-        captions = scenes.captions([seed_of(seed) for seed in seeds])
+        captions = scenes.captions([held_out(seed) for seed in seeds])
         for name, pictures in kinds.items():
             images = pictures(captions, seeds)
             got[name] += right(images, captions).tolist()
@@ -168,7 +168,7 @@ def guidance_ramp(trial: Trial) -> Iterator[Result]:
     pictures: Callable[..., Tensor] = trial.subject or scale_by_scale
     n = trial.size(192, 8)
     seeds = trial.seeds(2 * n)
-    captions = scenes.captions([seed_of(seed) for seed in seeds[:n]])
+    captions = scenes.captions([held_out(seed) for seed in seeds[:n]])
     found: dict[str, np.ndarray] = {}
     points = []
     for name, how in STRENGTHS.items():
@@ -201,7 +201,7 @@ def more_scales_less_error(trial: Trial) -> Iterator[Result]:
     n, parts = trial.size(512, BATCH), []
     for start in range(0, n, BATCH):
         trial.ask()
-        images = scenes.draw([seed_of(seed) for seed in trial.seeds(n)[start : start + BATCH]]).image
+        images = scenes.draw([held_out(seed) for seed in trial.seeds(n)[start : start + BATCH]]).image
         parts.append(errors_by_scale(tokenizer, images))
         if start == 0 or start + BATCH >= n:
             e = np.concatenate(parts, axis=1)

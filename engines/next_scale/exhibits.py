@@ -23,6 +23,7 @@ from engines.exhibit import (
 from engines.next_scale import claims, scene
 from engines.next_scale.sample import DEFAULTS, NET, TOKENIZER
 from engines.next_scale.var import var
+from engines.scene_settings import CAPTION
 
 SCALES, CODES = 6, 512
 
@@ -49,7 +50,7 @@ VAR = Exhibit(
     family="next_scale",
     map={"what": "picture codes", "order": "coarse to fine", "at_once": "a whole scale", "revisable": False},
     settings=(
-        scene.CAPTION,
+        CAPTION,
         Float(name="guidance", default=DEFAULTS["guidance"], min=0, max=6, step=0.5, label="Guidance",
               help="How much the caption is preferred to no caption. 0 asks with the caption only."),
         Int(name="stop", default=SCALES, min=1, max=SCALES, label="Stop after scale",

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.exhibit import Cells
-from engines.scene_settings import Objects
+from engines.scene_settings import Objects, asked, held_out
 from engines.worlds import scenes
 
 SIDE = 8
@@ -27,11 +27,6 @@ REGIONS = {
     "bottom": "bottom half",
     "middle": "middle",
 }
-CAPTION = Objects(
-    name="caption",
-    label="Caption",
-    help="Up to four toys and where they stand; empty takes those of the seed.",
-)
 OTHER = Objects(
     name="other",
     label="Other picture",
@@ -47,16 +42,6 @@ class Request:
     caption: Tensor
     known: dict[int, int]
     other: Tensor | None
-
-
-def seed_of(seed: int) -> int:
-    """The scene that an exhibit's seed stands for: one that no training has seen."""
-    return scenes.TEST[seed % len(scenes.TEST)]
-
-
-def objects(setting: Objects, text: str, seed: int) -> Tensor:
-    """(1, 4, 4): the objects of a typed caption, or of the scene that this seed draws."""
-    return torch.tensor([setting.rows(text, seed_of(seed))])
 
 
 def region(s: SimpleNamespace) -> Tensor:
@@ -89,10 +74,10 @@ def read(s: SimpleNamespace, seed: int, tokenizer: Any) -> Request:
     A coarse cell counts as inside the region if more than half of it is: other codes stay, because drawing them anew
     would change the outside as well.
     """
-    caption, where = objects(CAPTION, s.caption, seed), region(s)
+    caption, where = asked(s.caption, seed), region(s)
     if not s.keep and not where.any():
         return Request(caption, {}, None)
-    image = scenes.render(objects(OTHER, s.other, seed + 1), [seed_of(seed + 1)]).image
+    image = scenes.render(asked(s.other, seed + 1, OTHER), [held_out(seed + 1)]).image
     known: dict[int, int] = {}
     cell = 0
     for k, r_k in enumerate(tokenizer.encode(image)):

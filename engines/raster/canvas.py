@@ -21,7 +21,6 @@ from engines.painting import Painter
 from engines.raster.guidance import Rule, guide, law
 from engines.runtime import Meter, Net
 from engines.sampling import entropy, softmax, top
-from engines.scene_settings import Objects
 from engines.worlds import scenes
 
 SIDE = 8
@@ -35,10 +34,6 @@ SHOWN, EVERY = 5, 8
 # two within APART cells.
 LIKELY, TELLING, APART = 25, 4, 10
 TINY = 1e-30
-CAPTION = Objects(
-    name="caption", label="Caption",
-    help="Up to four toys and where they stand; empty takes those of the seed.",
-)
 
 
 def vocabulary() -> dict[Any, int]:
@@ -82,11 +77,6 @@ def rule_of(s: SimpleNamespace) -> Rule:
     """s: guidance, temperature, top_k, top_p, and ramp where the lane has it."""
     start = 1.0 if getattr(s, "ramp", False) else None
     return Rule(s.guidance, s.temperature, s.top_k, s.top_p, start)
-
-
-def asked(text: str, seed: int) -> Tensor:
-    """(1, 4, 4): the objects of a parsed caption, or of the held-out scene that this seed draws."""
-    return torch.tensor([CAPTION.rows(text, scenes.TEST[seed % len(scenes.TEST)])])
 
 
 def begin(canvas: Canvas, title: str, meter: Meter, net: str, role: str) -> Begin:

@@ -21,6 +21,7 @@ from engines.raster.guidance import Rule, guide, law
 from engines.raster.model import RandomOrder
 from engines.raster.sampler import ROWS, keyed, paint, schedule
 from engines.runtime import Trial
+from engines.scene_settings import held_out
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]
@@ -47,11 +48,6 @@ def order_of(name: str) -> Callable[[int], Sequence[int]]:
     return lambda seed: random_order.ORDER.cells_of(name, SIDE, SIDE, Noise(seed))
 
 
-def held_out(seeds: Sequence[int]) -> list[int]:
-    """Scenes that no training has seen."""
-    return [scenes.TEST[seed % len(scenes.TEST)] for seed in seeds]
-
-
 @torch.no_grad()
 def picture_of(codes: Tensor) -> Tensor:
     return torch.cat([cast(Any, weights.load(VQ)).decode(part) for part in codes.split(ROWS)])
@@ -59,7 +55,7 @@ def picture_of(codes: Tensor) -> Tensor:
 
 def judged(trial: Trial, name: str, order: str | None, seeds: Sequence[int]) -> tuple[Tensor, judges.Score, Tensor]:
     """Pictures of the captions of these seeds, at the best guidance, what the scoring judge says, and the captions."""
-    objects = scenes.captions(held_out(seeds))
+    objects = scenes.captions([held_out(seed) for seed in seeds])
     codes = paint(network(trial, name), objects, seeds, Rule(), order_of(order) if order else None,
                   ask=trial.ask)
     images = picture_of(codes)
@@ -94,7 +90,7 @@ def cached_equals_full(trial: Trial) -> Iterator[Result]:
     session_of = trial.subject or (lambda net, rows: net.session(rows))
     good, total, points = 0, 0, []
     seeds = list(trial.seeds(trial.size(16)))
-    objects = scenes.captions(held_out(seeds))
+    objects = scenes.captions([held_out(seed) for seed in seeds])
     for name in (raster.NET, random_order.NET):
         trial.ask()
         net = cast(Any, weights.load(name))
@@ -145,7 +141,7 @@ def _drawn(z: Tensor, pick: Callable[[Tensor, np.ndarray], Tensor], cells: Tenso
 def order_cost(trial: Trial) -> Iterator[Result]:
     """Objects right by network and order, the same captions and seeds; random order minus row by row leads."""
     seeds = trial.seeds(trial.size(192, at_least=32))
-    real = [judges.features(scenes.draw(held_out([seed + far for seed in seeds])).image) for far in (10**8, 2 * 10**8)]
+    real = [judges.features(scenes.draw([held_out(seed + far) for seed in seeds]).image) for far in (10**8, 2 * 10**8)]
     points = [{"x": "two sets of real scenes", "fd": judges.fd_mini(*real)}]
     shares: list[list[float]] = []
     there: list[float] = []

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from engines.exhibit import Answer, Beat, Bool, Claim, Exhibit, Float, Int, Lane, Paper, Question
 from engines.raster import canvas, claims, guidance, random_order, raster
+from engines.scene_settings import CAPTION
 
 
 def _raster_nets(s: SimpleNamespace) -> list[str]:
@@ -33,7 +34,7 @@ RASTER = Exhibit(
     map={"what": "picture codes", "order": "any fixed order", "at_once": "one, or several unchecked",
          "revisable": False},
     settings=(
-        canvas.CAPTION,
+        CAPTION,
         random_order.ORDER,
         Float(name="guidance", default=guidance.BEST, min=1.0, max=8.0, step=0.25, label="Guidance",
               help="How strongly the caption pulls. At 1 it is only heard; far above the default, colours and shapes "

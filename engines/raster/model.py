@@ -13,6 +13,7 @@ place = 0, and `from_official` loads them. Read next: `sampler.py` (many picture
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -295,7 +296,7 @@ def from_official(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Raste
     return network.eval()
 
 
-class Session:
+class Session(ABC):
     """One decoding: shares a network's parameters, owns its cache. What both kinds have in common.
 
     A sequence is the condition and then a list of inputs, each with an integer `key`. Keys that are as in the last
@@ -311,9 +312,9 @@ class Session:
         self.params = count_parameters(network)
         self.reset()
 
+    @abstractmethod
     def __call__(self, *question: Any) -> Tensor:
         """Logits (1 or 2, B, T, V): given the captions and, if guided, given none. Each kind has its own question."""
-        raise NotImplementedError
 
     @property
     def cache_bytes(self) -> int:

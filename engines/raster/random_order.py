@@ -23,7 +23,7 @@ from engines.raster.canvas import CELLS, SIDE, VQ, Canvas
 from engines.raster.guidance import Rule
 from engines.raster.sampler import schedule
 from engines.runtime import Meter
-from engines.scene_settings import ORDERS, Order
+from engines.scene_settings import ORDERS, Order, asked
 
 NET = "raster/random"
 ORDER = Order(
@@ -35,7 +35,7 @@ ORDER = Order(
 def any_order(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Paint 64 codes in s.order. s: caption, order, steps, guidance, ramp, temperature, top_k, top_p, previews."""
     order = ORDER.cells_of(s.order, SIDE, SIDE, noise)
-    canvas = Canvas(sheet.asked(s.caption, noise.seed), order)
+    canvas = Canvas(asked(s.caption, noise.seed), order)
     name = ORDERS[s.order][0] if s.order in ORDERS else "at random" if s.order == "random" else "as you painted it"
     yield sheet.begin(canvas, "In any order", meter, NET, f"paints {name}")
     yield sheet.caption_note(canvas)

@@ -18,13 +18,14 @@ from engines.raster import canvas as sheet
 from engines.raster.canvas import CELLS, VQ, Canvas
 from engines.raster.guidance import Rule
 from engines.runtime import Meter
+from engines.scene_settings import asked
 
 NET = "raster/raster"
 
 
 def raster(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Paint 64 codes row by row. s: caption, guidance, temperature, top_k, top_p, previews."""
-    canvas = Canvas(sheet.asked(s.caption, noise.seed), list(range(CELLS)))
+    canvas = Canvas(asked(s.caption, noise.seed), list(range(CELLS)))
     yield sheet.begin(canvas, "Row by row", meter, NET, "paints row by row")
     yield sheet.caption_note(canvas)
     yield Note(key="raster.net", text="This network was trained on one order: row by row, from the top left.")

@@ -27,6 +27,7 @@ from engines.masked_continuous.sampler import Rule
 from engines.masked_continuous.sets import guidance_at, lengths, sets_of
 from engines.noise import Noise
 from engines.runtime import Trial, run
+from engines.scene_settings import asked
 from engines.worlds import scenes
 
 SHAPE: dict[str, Any] = {"length": 64, "slots": 4, "classes": 0, "layers": [1, 1], "widths": [32, 32],
@@ -247,7 +248,7 @@ def test_the_lane_draws_places_in_the_order_that_was_asked_for(nets, order):
 @pytest.mark.parametrize(("sets", "guidance"), [(1, 2.0), (5, 1.0), (16, 3.0)])
 def test_a_picture_of_a_batch_is_the_one_that_its_seed_gives_on_the_page(nets, sets, guidance):
     rule, seeds = Rule(sets=sets, inner=6, guidance=guidance, tau=0.9), [4, 11, 12]
-    objects = torch.cat([canvas.asked("", seed) for seed in seeds])
+    objects = torch.cat([asked("", seed) for seed in seeds])
     settings = {"sets": sets, "guidance": guidance}
     latents, codes = (f(nets[n], objects, seeds, rule)
                       for f, n in ((sampler.paint, NET), (sampler.paint_codes, TWIN)))
@@ -296,8 +297,8 @@ def test_the_surest_codes_stay_and_the_rest_are_forgotten(nets):
     commits = [e for e in events if isinstance(e, ev.Commit)]
     gone = [e for e in events if isinstance(e, ev.Withdraw)]
     assert len(proposals) == len(commits) == 8 and len(gone) == 7
-    for k, (asked, kept) in enumerate(zip(proposals, commits, strict=True)):
-        worth = dict(zip(ev.expand(asked.cells), asked.p, strict=True))
+    for k, (drafts, kept) in enumerate(zip(proposals, commits, strict=True)):
+        worth = dict(zip(ev.expand(drafts.cells), drafts.p, strict=True))
         cells = ev.expand(kept.cells)
         assert len(worth) == [64, *m][k] and len(worth) - len(cells) == m[k]
         left = [worth[c] for c in worth if c not in cells]
@@ -412,7 +413,7 @@ def twice(s: SimpleNamespace, noise: Noise, meter: Any) -> Any:
         yield event
         if isinstance(event, ev.Phase) and event.state == "start" and event.index == 0:
             net = meter.net(NET)
-            net(torch.zeros(1, 0, 8), torch.zeros(1, 0, dtype=torch.long), canvas.asked("", 1), False)
+            net(torch.zeros(1, 0, 8), torch.zeros(1, 0, dtype=torch.long), asked("", 1), False)
             yield net.forward([], range(64), range(64), mode="step")
     steps.close()
 

@@ -9,7 +9,7 @@ import torch
 from engines import weights
 from engines.errors import Refused
 from engines.events import Begin, Commit, Done, Forward, Measure, Phase, Preview, check, expand
-from engines.next_scale import exhibits, scene, train
+from engines.next_scale import exhibits, train
 from engines.next_scale.exhibits import VAR
 from engines.next_scale.model import Block, Network
 from engines.next_scale.sample import (
@@ -29,6 +29,7 @@ from engines.nn import count_parameters
 from engines.painting import picture
 from engines.runtime import run
 from engines.sampling import kept
+from engines.scene_settings import held_out
 from engines.tokenizers.model import MultiScale
 from engines.worlds import scenes
 
@@ -332,7 +333,7 @@ def test_a_picture_takes_six_calls_and_each_scale_is_one_decision(go):
 
 
 def test_the_lane_and_the_plain_sampler_draw_the_same_codes(go, network, tokenizer):
-    objects = scenes.captions([scene.seed_of(s) for s in (7, 8)])
+    objects = scenes.captions([held_out(s) for s in (7, 8)])
     r = torch.cat(sample(network, tokenizer, objects, keyed([7, 8], SCALES))[0], dim=1)
     for row, seed in zip(r.tolist(), (7, 8), strict=True):
         assert [v for _, v in sorted(commits(go(seed)).items())] == row
@@ -369,7 +370,7 @@ def test_stopping_early_computes_and_commits_no_more(go):
 
 
 def other_codes(seed, tokenizer):
-    image = scenes.draw([scene.seed_of(seed + 1)]).image
+    image = scenes.draw([held_out(seed + 1)]).image
     return torch.cat(tokenizer.encode(image), dim=1)[0].tolist()
 
 

@@ -23,6 +23,7 @@ from engines.raster.guidance import Rule, guide, law
 from engines.raster.model import NETWORKS, RandomOrder, Raster, rope_table, rotate
 from engines.raster.sampler import in_order, in_raster, keyed, paint, schedule
 from engines.runtime import Meter, Trial, run
+from engines.scene_settings import asked
 from engines.worlds import scenes
 
 SMALL = {"vocab": 512, "layers": 2, "width": 32, "heads": 2, "hidden": 48, "side": 8}
@@ -273,7 +274,7 @@ def test_the_lanes_keep_the_rules_and_paint_what_the_batched_sampler_paints(stan
     ev.check(events)
     assert {e.reason for e in events if isinstance(e, ev.Done)} == {"finished"}
     parsed = RASTER.parse(settings)
-    objects = sheet.asked("", 11)
+    objects = asked("", 11)
     rule = sheet.rule_of(parsed)
     assert ids_of(events, "raster") == paint(rows, objects, [11], rule)[0].tolist()
 
@@ -353,7 +354,7 @@ def test_forcing_a_code_leaves_the_noise_of_the_others(stand_in):
 def test_bars_are_what_the_network_said_with_guidance_and_without_a_caption(stand_in, rows):
     events = list(run(RASTER, {"guidance": 3.0}, seed=3, lanes=["raster"], nets=stand_in))
     first = next(e for e in events if isinstance(e, ev.Commit))
-    z = rows.session()(sheet.asked("", 3), codes(1, 0), True)[:, 0, 0].double()
+    z = rows.session()(asked("", 3), codes(1, 0), True)[:, 0, 0].double()
     wanted = {"guided": (z[1] + 3 * (z[0] - z[1])).softmax(0), "unconditional": z[1].softmax(0)}
     for name, p in wanted.items():
         bars = first.dists[name][0]
