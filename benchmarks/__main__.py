@@ -6,12 +6,13 @@ import argparse
 import platform
 import sys
 
-from benchmarks import bytes_per_event, first_paint, scrub, stream_tax
+from benchmarks import bytes_per_event, first_paint, previews, scrub, stream_tax
 from benchmarks.readme import TIMINGS
 from benchmarks.row import table
 
 ALL = {
     "stream_tax": stream_tax.main,
+    "previews": previews.main,
     "first_paint": first_paint.main,
     "scrub": scrub.main,
     "bytes_per_event": bytes_per_event.main,

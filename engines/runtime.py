@@ -44,8 +44,9 @@ class Net:
         self._meter = meter
         self._ms: float | None = None
 
-    def __call__(self, *args: Any, nfe: int = 1, **kwargs: Any) -> Any:
-        """Evaluate. `nfe`: how many evaluations of one sample this call is worth (a guidance pair: 2)."""
+    def __call__(self, *args: Any, nfe: int = 1, calls: int = 1, **kwargs: Any) -> Any:
+        """Evaluate. `nfe`: evaluations of one sample that this is worth (a guidance pair: 2); `calls`: passes through
+        the network, where one evaluation makes many."""
         if self._ms is not None:
             raise Unmetered(f"{self.name} was called again before the Forward of its last call was yielded")
         self._meter.ask()
@@ -53,7 +54,7 @@ class Net:
         with torch.inference_mode():
             out = self.session(*args, **kwargs)
         self._ms = (time.perf_counter() - start) * 1e3
-        self.calls += 1
+        self.calls += calls
         self.nfe += nfe
         return out
 

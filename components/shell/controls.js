@@ -4,7 +4,7 @@ import { el, put, set } from "./dom.js";
 import * as pictures from "./picture_controls.js";
 import { check } from "./url.js";
 
-/** mount(element, {settings, values, words, onchange, onpick}) -> {values, mark, picked, unpick, clear, set} */
+/** mount(element, {settings, values, words, onchange, onpick}) -> {values, mark, picked, unpick, told, clear, set} */
 export function mount(element, { settings, values, words, onchange, onpick, prefix = "s" }) {
   const state = {};
   const rows = new Map();
@@ -54,7 +54,7 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     const inputs = [...group.querySelectorAll("input, select, textarea")];
     inputs.forEach((i) => i.setAttribute("aria-describedby", [help && `${id}-help`, `${id}-error`].filter(Boolean).join(" ")));
     rows.set(setting.name, {
-      error, show: control.show, reset: control.reset, field: control.input, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); }), input: inputs[0], group,
+      error, show: control.show, reset: control.reset, told: control.told, field: control.input, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); }), input: inputs[0], group,
       invalid: (yes) => {
         group.classList.toggle("refused", yes);
         inputs.forEach((i) => (yes ? i.setAttribute("aria-invalid", "true") : i.removeAttribute("aria-invalid")));
@@ -85,6 +85,10 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     },
     unpick() {
       if (picking) pick(picking);
+    },
+    /** What the seed chose where a caption was left open. */
+    told(caption) {
+      for (const row of rows.values()) row.told?.(caption);
     },
     clear() {
       for (const row of rows.values()) {

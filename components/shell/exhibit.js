@@ -112,7 +112,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- lanes on the stage
 
   const stages = mountStages(lanesBox, player, { lanes: state.lanes, strings: data.strings, options: { codes: data.codes } });
-  mounts.push(stages, mountNote(note, player));
+  mounts.push(stages, mountNote(note, player, { options: { names: true } }));
 
   function drawLanes() {
     stages.lanes(state.lanes);
@@ -144,6 +144,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     }
     state.seed = Number(text);
     seedField.value = String(state.seed);
+    panel.told("");
     remember();
     drawStatus();
     return true;
@@ -287,6 +288,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } else if (state.phase === "queued") enter("running");
     if (frame.refused) return refused(frame.refused);
     player.push(frame.events ? { ...frame, events: named(frame.events, exhibit) } : frame);
+    tell();
     if (frame.failed) fail(frame.failed);
     if (frame.end) {
       state.took = performance.now() - state.started;
@@ -298,6 +300,13 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       player.seek(state.seekTo);
       state.seekTo = null;
     }
+  }
+
+  /** A caption that was left open is the seed's: the run says which, and the control shows it. */
+  function tell() {
+    if (JSON.parse(state.asked.settings).caption) return;
+    const note = player.lanes.map((id) => player.events(id).slice(0, 8).find((e) => e.kind === "note" && e.args?.caption)).find(Boolean);
+    panel.told(note?.args.caption ?? "");
   }
 
   function refused({ field, message }) {
@@ -388,6 +397,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       }
       state.asked = { settings: JSON.stringify({ ...panel.values(), ...head.settings }), seed: head.seed ?? state.seed };
       state.recordedOn = head.date ?? "";
+      tell();
       enter(state.phase === "refused" ? "refused" : "recorded");
       return true;
     } catch (error) {

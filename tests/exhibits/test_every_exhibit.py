@@ -140,10 +140,13 @@ def test_beats_stop_at_events_that_happen(slug):
 )
 @pytest.mark.parametrize("slug", SLUGS)
 def test_interventions_that_make_no_sense_are_refused(slug, intervention, word):
-    if intervention == {"do": "force", "cell": 5_000, "value": None}:
-        lanes = catalog.EXHIBITS[slug].lanes.values()
-        words = next(lane.vocabulary() for lane in lanes if isinstance(lane, Lane) and lane.vocabulary)
-        intervention = intervention | {"value": next(iter(words))}
+    lanes = {n: lane for n, lane in catalog.EXHIBITS[slug].lanes.items() if isinstance(lane, Lane) and lane.vocabulary}
+    name, lane = next(iter(lanes.items()))
+    if isinstance(intervention, dict) and intervention["do"] == "force":
+        # Not every lane can be forced: a token of plain numbers cannot be named.
+        intervention = {"lane": name} | intervention
+        if intervention.get("cell") == 5_000:
+            intervention["value"] = next(iter(lane.vocabulary()))
     with pytest.raises(Refused, match=word):
         list(run(slug, interventions=[intervention]))
 
