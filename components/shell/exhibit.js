@@ -14,6 +14,7 @@ import { mountNote } from "../stage/note.js";
 import { mountStages } from "./stages.js";
 
 const SILENT_MS = 8000; // the server sends a beat every 5 s; without one for so long it is asked whether it lives
+const LOST_MS = 14000; // and without anything new for so long, though it lives, the run is given up
 
 export function mount(element, { exhibit, asked, data, words, transport, link, say, keep, disconnected }) {
   const player = new Player();
@@ -287,10 +288,13 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } else if (state.phase === "queued") enter("running");
     if (frame.refused) return refused(frame.refused);
     player.push(frame.events ? { ...frame, events: named(frame.events, exhibit) } : frame);
+    const broken = frame.events?.find((e) => e.kind === "failed");
     if (frame.failed) fail(frame.failed);
+    else if (broken) fail({ message: words("run.lane", { lane: laneTitle(broken.lane) }), fix: broken.fix });
+    if (frame.end && !player.ended) return; // frames before it are missing, and are being fetched
     if (frame.end) {
       state.took = performance.now() - state.started;
-      enter(frame.end.reason === "cancelled" ? "cancelled" : "over");
+      enter({ cancelled: "cancelled", failed: "failed" }[frame.end.reason] ?? "over");
       if (state.phase === "over") bothFutures();
     }
     if (state.seekTo != null && frame.end) {
@@ -349,7 +353,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     else if (changed) text = words("run.changed");
     else if (state.phase === "recorded") text = [words("run.recorded"), state.recordedOn].filter(Boolean).join(" · ");
     else if (state.phase === "over") text = state.took ? words("run.over", { seconds: (state.took / 1000).toFixed(1) }) : "";
-    else if (["cancelled", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
+    else if (["cancelled", "failed", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
     status.textContent = text;
   }
 
@@ -537,10 +541,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       stages.set({ blanks: [...cells] });
       panel.picked([...cells].sort((a, b) => a - b).join(","));
     }),
-    player.on("gap", async ({ run: id, from }) => {
-      const frames = await transport.refetch(id, from);
-      if (alive) frames.forEach((f) => receive(f));
-    }),
+    player.on("gap", catchUp),
     player.on("differs", () => {
       state.base = null;
       warn(words("run.differs"));
@@ -554,7 +555,23 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (!alive || !(busy() || state.phase === "stopping")) return;
     disconnected(!lives);
     if (!lives) enter("cancelled");
+    else if (!(await catchUp()) && performance.now() - state.heard > LOST_MS) lost();
   }, 2000));
+
+  /** Fetch what did not arrive: a slow page merges frames, a broken line loses them. False if there is nothing new. */
+  async function catchUp() {
+    const id = state.run;
+    const frames = await transport.refetch(id, player.expected);
+    if (alive && id === state.run) frames.forEach(receive);
+    return frames.length > 0;
+  }
+
+  /** The line broke and the server has forgotten this run. */
+  function lost() {
+    if (!busy() && state.phase !== "stopping") return;
+    enter("cancelled");
+    warn(words("run.lost"));
+  }
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
   const dock = center.querySelector(".dock");

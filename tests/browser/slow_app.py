@@ -9,7 +9,7 @@ from typing import Any
 
 from components.host import build, launch_options
 from components.page_data import page_data
-from components.serve import Desk
+from components.serve import Desk, Pool
 from engines import catalog, measure, run
 from engines.events import Event
 
@@ -31,7 +31,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int)
     parser.add_argument("--host")
     args = parser.parse_args()
-    blocks = build(Desk(catalog.EXHIBITS, slowly, measure))
+    blocks = build(Desk(catalog.EXHIBITS, slowly, measure, Pool(live=2)))
     blocks.queue(max_size=256).launch(
         server_name=args.host, server_port=args.port, **launch_options(page_data(catalog.EXHIBITS))
     )
