@@ -33,7 +33,7 @@ LIVE = 8  # runs that take turns on them; the others wait in the queue
 TURN_S = 0.03  # how long a turn lasts; four times as long for a run that has not painted yet
 MEASURES = 1  # of those slots, how many a long measurement may hold
 WAITING = 64
-FRAME_S = 1 / 30
+FRAME_S = 1 / 30  # for as many runs as there are slots; longer when more are live
 HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
 RUN_S, MEASURE_S = 75.0, 240.0  # deadlines of a run's own turns, beyond the engine's own ceilings
@@ -145,7 +145,8 @@ class Pool:
                     await asyncio.wait_for(job.wake.wait(), BEAT_S)
                 except TimeoutError:
                     beat = True
-                rest = last + FRAME_S - time.monotonic()
+                # sending a frame costs as much as some events: a crowd gets fewer, larger ones
+                rest = last + FRAME_S * max(1.0, len(self._live) / self.slots) - time.monotonic()
                 if rest > 0 and not job.urgent.is_set() and not job.over:
                     try:
                         await asyncio.wait_for(job.urgent.wait(), rest)
@@ -396,7 +397,7 @@ class Desk:
             events.close()  # type: ignore[attr-defined]
         digest = ev.digest(written)
         if told is None:
-            job.say(end={"digest": digest, "reason": "cancelled" if job.cancelled else "finished"})
+            job.say(end={"digest": digest, "reason": "cancelled" if job.stopped() else "finished"})
             return
         for lane, n in open_lanes.items():  # what they wrote stays, and the page is told why there is no more
             job.push(ev.Failed(lane=lane, n=n + 1, **told).to_json())
@@ -410,4 +411,4 @@ class Desk:
             yield
             if job.cancelled:
                 break
-        job.say(end={"reason": "cancelled" if job.cancelled else "finished"})
+        job.say(end={"reason": "cancelled" if job.stopped() else "finished"})
