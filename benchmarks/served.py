@@ -46,11 +46,13 @@ class Server:
 
 
 @contextmanager
-def served(script: Path = ROOT / "app.py", wait_s: float = 180.0) -> Iterator[Server]:
-    """The app behind `script` on a free port. Raises RuntimeError if it ends, or does not answer in time."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+def served(script: Path = ROOT / "app.py", wait_s: float = 180.0, port: int | None = None) -> Iterator[Server]:
+    """The app behind `script`, on a free port unless one is given. Raises RuntimeError if it ends, or does not
+    answer in time."""
+    if port is None:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, str(script), "--port", str(port), "--host", "127.0.0.1"],
         cwd=ROOT,

@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from starlette.applications import Starlette
@@ -281,6 +285,50 @@ def test_shipped_results_belong_to_the_shipped_weights():
         head, _ = record.read(slug)
         for name, sha in head["models"].items():
             assert weights.sha256(name) == sha, f"{record.trace_path(slug).name}: {name} was trained again; record"
+
+
+# a full disk --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(after: int = 2_000):
+    """No file of this process may grow beyond so many bytes: a write fails in the middle, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(("path", "argv"), [
+    (record.trace_path, ["record", SLUG]),
+    (record.claims_path, ["measure", SLUG, "--claim", "kept-set-equals-reference", "--effort", "0.1", "--save"]),
+])
+def test_a_full_disk_is_said_in_one_line_and_keeps_the_file_of_before(assets, capsys, path, argv):
+    before = path(SLUG).read_bytes()
+    with full_disk():
+        assert main(argv) == 1
+    err = capsys.readouterr().err.split("\r")[-1]
+    assert err.startswith("unfold: ") and "try again" in err and err.count("\n") == 1
+    assert path(SLUG).read_bytes() == before
+    assert not list(assets.rglob("*.tmp")), "half a file is left behind"
+    assert main(argv) == 0, "with room again it works"
+
+
+def test_a_full_disk_keeps_the_network_of_before(stored):
+    before = stored.read_bytes()
+    net = weights.load(NET)
+    with full_disk(), pytest.raises(OSError):
+        weights.save(net, stored, {})
+    assert stored.read_bytes() == before and not list(stored.parent.glob("*.tmp"))
+
+
+def test_an_output_that_finds_no_room_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "engines", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+                              text=True)
+    assert done.returncode == 1 and done.stderr.startswith("unfold: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["claims/assd.json", "strings/en.json", "traces/assd.jsonl.gz"])
