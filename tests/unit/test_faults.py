@@ -14,8 +14,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -23,9 +25,11 @@ from components.host import routes
 from components.page_data import page_data
 from components.recorded import ROOT
 from components.serve import Desk, Pool, _said
-from engines import catalog, errors, record, runtime, weights
+from engines import catalog, errors, record, runtime, training, weights
 from engines import events as ev
 from engines.__main__ import main
+from engines.next_token import train as next_token
+from engines.next_token.model import Network
 from engines.worlds import stories
 
 SLUG, NET = "next-token", "next_token/target"
@@ -322,6 +326,19 @@ def test_a_full_disk_keeps_the_network_of_before(stored):
     with full_disk(), pytest.raises(OSError):
         weights.save(net, stored, {})
     assert stored.read_bytes() == before and not list(stored.parent.glob("*.tmp"))
+
+
+def test_a_full_disk_ends_a_training_and_keeps_its_last_checkpoint(tmp_path):
+    recipe = next_token.RECIPES[NET]
+    small = replace(recipe, judge=lambda network: {}, build=lambda: Network(
+        **recipe.build().config | {"layers": 1, "width": 16, "heads": 2, "hidden": 16}))
+    training.fit(small, steps=1, folder=tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with full_disk(), pytest.raises(OSError):
+        training.fit(small, steps=2, folder=tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    training.fit(small, steps=2, folder=tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
 
 
 def test_an_output_that_finds_no_room_is_one_line():
