@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 
-from benchmarks import bytes_per_event, first_paint, scrub, stream_tax
+from benchmarks import bytes_per_event, cold_start, decode, first_page, first_paint, memory, scrub, stream_tax
 from benchmarks.readme import TIMINGS
 from benchmarks.row import table
 
@@ -15,6 +15,10 @@ ALL = {
     "first_paint": first_paint.main,
     "scrub": scrub.main,
     "bytes_per_event": bytes_per_event.main,
+    "first_page": first_page.main,
+    "cold_start": cold_start.main,
+    "memory": memory.main,
+    "decode": decode.main,
 }
 
 
