@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+from collections.abc import Callable
 
-from benchmarks import bytes_per_event, cold_start, decode, first_page, first_paint, memory, scrub, stream_tax
+from benchmarks import bytes_per_event, cold_start, decode, first_page, first_paint, load, memory, scrub, stream_tax
 from benchmarks.readme import TIMINGS
-from benchmarks.row import table
+from benchmarks.row import Row, table
 
-ALL = {
+ALL: dict[str, Callable[[], list[Row]]] = {
     "stream_tax": stream_tax.main,
     "first_paint": first_paint.main,
     "scrub": scrub.main,
@@ -19,6 +20,7 @@ ALL = {
     "cold_start": cold_start.main,
     "memory": memory.main,
     "decode": decode.main,
+    "load": load.main,
 }
 
 

@@ -6,7 +6,6 @@ and, once more, when a fresh run on an exhibit has written its first word. Two c
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from contextlib import suppress
@@ -14,7 +13,7 @@ from contextlib import suppress
 from playwright.sync_api import Browser, Error
 
 from benchmarks.row import Row, table
-from benchmarks.served import chromium, free_port, started
+from benchmarks.served import chromium, free_port, started, two_cores
 
 STARTS = 5
 
@@ -45,11 +44,11 @@ def cold(browser: Browser) -> tuple[float, float]:
 
 
 def main(starts: int = STARTS) -> list[Row]:
-    with chromium() as browser:
+    with two_cores() as cores, chromium() as browser:
         cold(browser)  # files are read into the machine's memory once; a Space's own first read is its host's affair
         found = [cold(browser) for _ in range(starts)]
     home, run = (statistics.median(times) for times in zip(*found, strict=True))
-    how = f"median of {starts} starts, {min(2, os.cpu_count() or 1)} cores of {os.cpu_count()}, app and browser on both"
+    how = f"median of {starts} starts, {cores} for app and browser together"
     return [
         Row("cold start: to a usable page", home, "s", 10, how),
         Row("cold start: to the first word of a fresh run", run, "s", None, "the same starts"),

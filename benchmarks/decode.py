@@ -38,7 +38,7 @@ def ours(layers: int, width: int, heads: int, hidden: int) -> Network:
 def theirs(network: Network) -> OlmoForCausalLM:
     """The same function as a model of transformers."""
     config = network.config
-    model = OlmoForCausalLM(OlmoConfig(
+    model = OlmoForCausalLM(OlmoConfig(  # type: ignore[call-arg]
         vocab_size=config["vocab"], hidden_size=config["width"], intermediate_size=config["hidden"],
         num_hidden_layers=config["layers"], num_attention_heads=config["heads"],
         max_position_embeddings=config["length"] + 1, tie_word_embeddings=False, pad_token_id=None, bos_token_id=BOS,
@@ -77,7 +77,8 @@ def generator(model: OlmoForCausalLM) -> Callable[[], list[int]]:
 
     def write() -> list[int]:
         with torch.inference_mode():
-            out = model.generate(start, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False, use_cache=True)
+            out = model.generate(  # type: ignore[misc]
+                start, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False, use_cache=True)
         return [int(i) for i in out[0]]
 
     return write

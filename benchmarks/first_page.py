@@ -41,7 +41,8 @@ def visit(browser: Browser, url: str, until: str) -> tuple[float, float]:
 
 
 def main(pairs: int = PAIRS) -> list[Row]:
-    bare, ours = [], []
+    bare: list[tuple[float, float]] = []
+    ours: list[tuple[float, float]] = []
     with served(ROOT / "benchmarks" / "bare_gradio.py") as a, served() as b, chromium() as browser:
         for url, until in ((a.url, BARE), (b.url, OURS)):
             visit(browser, url, until)  # the server's own first answer

@@ -26,7 +26,7 @@ from playwright.sync_api import Page
 
 from benchmarks.first_paint import WATCH
 from benchmarks.row import Row, table
-from benchmarks.served import Server, chromium, served
+from benchmarks.served import Server, chromium, served, two_cores
 from benchmarks.wire import API, Run, Wire
 from engines import catalog, record
 from engines import events as ev
@@ -244,11 +244,11 @@ def settle(server: Server, seconds: float = 4.0) -> None:
 
 
 def main(seconds: float = SECONDS, viewers: int = VIEWERS, many: int = MANY, heap_runs: int = HEAP_RUNS) -> list[Row]:
-    with served() as server:
+    with two_cores(), served() as server:
         settle(server)
         seen = at_once(server.url, seconds, LIVE, viewers, TABS)
         rows = rows_of(seen, seconds, LIVE, viewers)
-    with served() as server:
+    with two_cores(), served() as server:
         settle(server)
         few = min(FEW, many // 2)
         before, after, seen = memory(server, few, many)

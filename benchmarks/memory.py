@@ -31,7 +31,7 @@ def networks(exhibit: Exhibit, settings: dict[str, Any]) -> set[str]:
 
 async def run_all(url: str) -> tuple[int, set[str]]:
     """(runs, networks that they loaded). Raises RuntimeError where a run did not come whole."""
-    runs, loaded = 0, set()
+    runs, loaded = 0, set[str]()
     async with httpx.AsyncClient(base_url=url, timeout=300) as client:
         wire = await Wire.open(client)
         for slug, exhibit in catalog.EXHIBITS.items():

@@ -283,7 +283,7 @@ class Pool:
 
 def _told(error: UnfoldError) -> dict[str, str]:
     """An error that explains itself, for the page."""
-    return {"code": type(error).__name__, "message": _said(error), "fix": error.fix}
+    return {"code": type(error).__name__, "message": f"{_said(error).rstrip('.')}.", "fix": error.fix}
 
 
 def _broke(error: BaseException) -> dict[str, str]:
@@ -400,7 +400,8 @@ class Desk:
             job.say(end={"digest": digest, "reason": "cancelled" if job.stopped() else "finished"})
             return
         for lane, n in open_lanes.items():  # what they wrote stays, and the page is told why there is no more
-            job.push(ev.Failed(lane=lane, n=n + 1, **told).to_json())
+            broken = ev.Failed(lane=lane, n=n + 1, code=told["code"], message=told["message"], fix=told["fix"])
+            job.push(broken.to_json())
         job.say(failed=told, end={"digest": digest, "reason": "failed"})
 
     def _measure(self, job: Job, request: dict[str, Any]) -> Iterator[None]:
