@@ -1,7 +1,7 @@
 // One exhibit: controls, lanes, note line, timeline, inspector, and under them idea, claims and question.
 // All that a run says goes to the player; everything here is drawn from its state.
 
-import { el, lines, memory, named, outward, put, set } from "./dom.js";
+import { baton, el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
@@ -15,13 +15,14 @@ import { mountStages } from "./stages.js";
 
 const SILENT_MS = 8000; // the server sends a beat every 5 s; without one for so long it is asked whether it lives
 const LOST_MS = 14000; // and without anything new for so long, though it lives, the run is given up
+const HUSH_MS = 1500; // a page that goes away in mid-run, and heard nothing for so long, did so because its line broke
 
 export function mount(element, { exhibit, asked, data, words, transport, link, say, keep, disconnected }) {
   const player = new Player();
   const usualLanes = exhibit.lanes.filter((l) => l.default).map((l) => l.id);
   const state = {
     seed: asked.seed ?? exhibit.seed ?? 1, lanes: asked.lanes ?? usualLanes, interventions: asked.interventions,
-    run: null, phase: "idle", started: 0, heard: 0, base: null, fork: null, beat: 0,
+    run: null, phase: "idle", started: 0, heard: 0, gone: false, broke: false, base: null, fork: null, beat: 0,
   };
   const mounts = [];
   const timers = [];
@@ -134,6 +135,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- runs
 
   const busy = () => state.phase === "queued" || state.phase === "running";
+  const waits = () => busy() || state.phase === "stopping";
 
   function setSeed(text) {
     const good = /^\d{1,16}$/.test(text.trim()) && Number(text) <= Number.MAX_SAFE_INTEGER;
@@ -170,6 +172,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     trouble.hidden = true;
     state.run = transport.run({ exhibit: exhibit.slug, settings: panel.values(), seed: state.seed, interventions: state.interventions, lanes });
     state.asked = { settings: JSON.stringify(panel.values()), seed: state.seed };
+    state.broke = false;
     state.started = state.heard = performance.now();
     state.pressed = performance.now();
     enter("running");
@@ -401,6 +404,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   async function begin() {
+    if (takeBaton()) return;
     const same = Object.entries(asked.settings).every(([k, v]) => v === (exhibit.recorded?.[k] ?? exhibit.settings.find((s) => s.name === k).default));
     const plain = !asked.interventions.length && same && (asked.seed ?? exhibit.seed) === exhibit.seed
       && state.lanes.every((l) => usualLanes.includes(l));
@@ -549,13 +553,15 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("select", (what) => sheet(Boolean(what) && narrow())),
   ];
   timers.push(setInterval(async () => {
-    if (!busy() && state.phase !== "stopping") return;
-    if (performance.now() - state.heard < SILENT_MS) return;
+    if (!state.gone && (!waits() || performance.now() - state.heard < SILENT_MS)) return;
     const lives = await transport.alive();
-    if (!alive || !(busy() || state.phase === "stopping")) return;
-    disconnected(!lives);
-    if (!lives) enter("cancelled");
-    else if (!(await catchUp()) && performance.now() - state.heard > LOST_MS) lost();
+    if (!alive) return;
+    if (state.gone !== !lives) disconnected((state.gone = !lives)); // a server that went away may come back
+    if (!waits()) return;
+    if (!lives) {
+      state.broke = true;
+      enter("cancelled");
+    } else if (!(await catchUp()) && performance.now() - state.heard > LOST_MS) lost();
   }, 2000));
 
   /** Fetch what did not arrive: a slow page merges frames, a broken line loses them. False if there is nothing new. */
@@ -568,9 +574,28 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   /** The line broke and the server has forgotten this run. */
   function lost() {
-    if (!busy() && state.phase !== "stopping") return;
+    if (!waits()) return;
+    state.broke = true;
     enter("cancelled");
     warn(words("run.lost"));
+  }
+
+  // Gradio reloads a page whose line broke as soon as the server answers again. What had arrived outlives that.
+  function leaveBaton() {
+    const broke = state.broke || (waits() && performance.now() - state.heard > HUSH_MS);
+    if (broke && player.length) baton.leave({ query: location.search, ...snapshot() });
+  }
+  addEventListener("pagehide", leaveBaton);
+
+  function takeBaton() {
+    const left = baton.take();
+    if (left?.query !== location.search) return false;
+    state.asked = left.asked;
+    player.load({ header: { trace: 1, ...left.header }, events: left.events });
+    player.seek(player.length);
+    enter("cancelled");
+    warn(words("run.lost"));
+    return true;
   }
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
@@ -596,6 +621,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       claimCards.destroy();
       off.forEach((f) => f());
       timers.forEach(clearInterval);
+      removeEventListener("pagehide", leaveBaton);
       tall.disconnect();
       player.pause();
       mounts.forEach((m) => m.destroy());
