@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from engines.errors import Refused, UnfoldError
@@ -62,11 +63,23 @@ def main(argv: list[str] | None = None) -> int:
         line = "".join(c if c.isprintable() else "?" for c in f"{str(error).rstrip('.')}.{fix}")
         print("unfold: " + re.sub(r"\S{200,}", lambda m: m[0][:40] + "…", line), file=sys.stderr)
         return error.code
-    except BrokenPipeError:  # nobody reads any more: what is left in the buffer goes nowhere, silently
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # nobody reads any more
+        _hush()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written to: files of before are as they were
+        _hush()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"unfold: {error.strerror or type(error).__name__}{where}. Make room there, or allow writing, "
+              "and try again.", file=sys.stderr)
+        return UnfoldError.code
     except KeyboardInterrupt:
         return 130
+
+
+def _hush() -> None:
+    """What is left in the buffer goes nowhere: stdout takes no more, and Python would say so at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _list(args: argparse.Namespace) -> None:

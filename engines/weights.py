@@ -108,7 +108,7 @@ def save(module: nn.Module, path: Path | str, training: Mapping[str, Any]) -> st
         "sha256": sha,
         "training": json.dumps(dict(training), sort_keys=True),
     }
-    _replace(path, pack_tensors(tensors, metadata))
+    replace(path, pack_tensors(tensors, metadata))
     return sha
 
 
@@ -118,15 +118,18 @@ def annotate(path: Path | str, **training: Any) -> None:
     data = path.read_bytes()
     metadata = _header(path, data, "fetch the file again")[1]
     metadata["training"] = json.dumps(json.loads(metadata["training"]) | training, sort_keys=True)
-    _replace(path, pack_tensors(parse_tensors(data), metadata))
+    replace(path, pack_tensors(parse_tensors(data), metadata))
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old one or the new one."""
+def replace(path: Path, data: bytes) -> None:
+    """Write a file in one step: a reader sees the old one or the new one, also where the disk is full (OSError)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _header(path: Path, data: bytes, fix: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -61,3 +62,7 @@ def trial() -> Callable[..., Trial]:
         return Trial(exhibit, next(c for c in exhibit.claims if c.id == claim), **more)
 
     return make
+
+
+# `python -m pytest tests/fuzz --hypothesis-profile=long`
+settings.register_profile("long", print_blob=True)

@@ -1,7 +1,7 @@
 // One exhibit: controls, lanes, note line, timeline, inspector, and under them idea, claims and question.
 // All that a run says goes to the player; everything here is drawn from its state.
 
-import { el, lines, memory, named, outward, put, set } from "./dom.js";
+import { baton, el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
@@ -14,13 +14,15 @@ import { mountNote } from "../stage/note.js";
 import { mountStages } from "./stages.js";
 
 const SILENT_MS = 8000; // the server sends a beat every 5 s; without one for so long it is asked whether it lives
+const LOST_MS = 14000; // and without anything new for so long, though it lives, the run is given up
+const HUSH_MS = 1500; // a page that goes away in mid-run, and heard nothing for so long, did so because its line broke
 
 export function mount(element, { exhibit, asked, data, words, transport, link, say, keep, disconnected }) {
   const player = new Player();
   const usualLanes = exhibit.lanes.filter((l) => l.default).map((l) => l.id);
   const state = {
     seed: asked.seed ?? exhibit.seed ?? 1, lanes: asked.lanes ?? usualLanes, interventions: asked.interventions,
-    run: null, phase: "idle", started: 0, heard: 0, base: null, fork: null, beat: 0,
+    run: null, phase: "idle", started: 0, heard: 0, gone: false, broke: false, base: null, fork: null, beat: 0,
   };
   const mounts = [];
   const timers = [];
@@ -133,6 +135,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- runs
 
   const busy = () => state.phase === "queued" || state.phase === "running";
+  const waits = () => busy() || state.phase === "stopping";
 
   function setSeed(text) {
     const good = /^\d{1,16}$/.test(text.trim()) && Number(text) <= Number.MAX_SAFE_INTEGER;
@@ -170,6 +173,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     trouble.hidden = true;
     state.run = transport.run({ exhibit: exhibit.slug, settings: panel.values(), seed: state.seed, interventions: state.interventions, lanes });
     state.asked = { settings: JSON.stringify(panel.values()), seed: state.seed };
+    state.broke = false;
     state.started = state.heard = performance.now();
     state.pressed = performance.now();
     enter("running");
@@ -289,10 +293,13 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (frame.refused) return refused(frame.refused);
     player.push(frame.events ? { ...frame, events: named(frame.events, exhibit) } : frame);
     tell();
+    const broken = frame.events?.find((e) => e.kind === "failed");
     if (frame.failed) fail(frame.failed);
+    else if (broken) fail({ message: words("run.lane", { lane: laneTitle(broken.lane) }), fix: broken.fix });
+    if (frame.end && !player.ended) return; // frames before it are missing, and are being fetched
     if (frame.end) {
       state.took = performance.now() - state.started;
-      enter(frame.end.reason === "cancelled" ? "cancelled" : "over");
+      enter({ cancelled: "cancelled", failed: "failed" }[frame.end.reason] ?? "over");
       if (state.phase === "over") bothFutures();
     }
     if (state.seekTo != null && frame.end) {
@@ -358,7 +365,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     else if (changed) text = words("run.changed");
     else if (state.phase === "recorded") text = [words("run.recorded"), state.recordedOn].filter(Boolean).join(" · ");
     else if (state.phase === "over") text = state.took ? words("run.over", { seconds: (state.took / 1000).toFixed(1) }) : "";
-    else if (["cancelled", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
+    else if (["cancelled", "failed", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
     status.textContent = text;
   }
 
@@ -407,6 +414,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   async function begin() {
+    if (takeBaton()) return;
     const same = Object.entries(asked.settings).every(([k, v]) => v === (exhibit.recorded?.[k] ?? exhibit.settings.find((s) => s.name === k).default));
     const plain = !asked.interventions.length && same && (asked.seed ?? exhibit.seed) === exhibit.seed
       && state.lanes.every((l) => usualLanes.includes(l));
@@ -547,10 +555,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       stages.set({ blanks: [...cells] });
       panel.picked([...cells].sort((a, b) => a - b).join(","));
     }),
-    player.on("gap", async ({ run: id, from }) => {
-      const frames = await transport.refetch(id, from);
-      if (alive) frames.forEach((f) => receive(f));
-    }),
+    player.on("gap", catchUp),
     player.on("differs", () => {
       state.base = null;
       warn(words("run.differs"));
@@ -558,13 +563,50 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("select", (what) => sheet(Boolean(what) && narrow())),
   ];
   timers.push(setInterval(async () => {
-    if (!busy() && state.phase !== "stopping") return;
-    if (performance.now() - state.heard < SILENT_MS) return;
+    if (!state.gone && (!waits() || performance.now() - state.heard < SILENT_MS)) return;
     const lives = await transport.alive();
-    if (!alive || !(busy() || state.phase === "stopping")) return;
-    disconnected(!lives);
-    if (!lives) enter("cancelled");
+    if (!alive) return;
+    if (state.gone !== !lives) disconnected((state.gone = !lives)); // a server that went away may come back
+    if (!waits()) return;
+    if (!lives) {
+      state.broke = true;
+      enter("cancelled");
+    } else if (!(await catchUp()) && performance.now() - state.heard > LOST_MS) lost();
   }, 2000));
+
+  /** Fetch what did not arrive: a slow page merges frames, a broken line loses them. False if there is nothing new. */
+  async function catchUp() {
+    const id = state.run;
+    const frames = await transport.refetch(id, player.expected);
+    if (alive && id === state.run) frames.forEach(receive);
+    return frames.length > 0;
+  }
+
+  /** The line broke and the server has forgotten this run. */
+  function lost() {
+    if (!waits()) return;
+    state.broke = true;
+    enter("cancelled");
+    warn(words("run.lost"));
+  }
+
+  // Gradio reloads a page whose line broke as soon as the server answers again. What had arrived outlives that.
+  function leaveBaton() {
+    const broke = state.broke || (waits() && performance.now() - state.heard > HUSH_MS);
+    if (broke && player.length) baton.leave({ query: location.search, ...snapshot() });
+  }
+  addEventListener("pagehide", leaveBaton);
+
+  function takeBaton() {
+    const left = baton.take();
+    if (left?.query !== location.search) return false;
+    state.asked = left.asked;
+    player.load({ header: { trace: 1, ...left.header }, events: left.events });
+    player.seek(player.length);
+    enter("cancelled");
+    warn(words("run.lost"));
+    return true;
+  }
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
   const dock = center.querySelector(".dock");
@@ -589,6 +631,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       claimCards.destroy();
       off.forEach((f) => f());
       timers.forEach(clearInterval);
+      removeEventListener("pagehide", leaveBaton);
       tall.disconnect();
       player.pause();
       mounts.forEach((m) => m.destroy());
