@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,7 +32,7 @@ PLAIN = {"words": "", "given": 0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, 
 # next-token ---------------------------------------------------------------------------------------------
 
 
-def reference_kept(p: list[float], top_k: int, top_p: float, min_p: float) -> set[int]:
+def reference_kept(p: list[float], top_k: int, top_p: float, min_p: float, typical_p: float) -> set[int]:
     """The filters again, in plain loops and from the papers' sentences: what `sampling.kept` must agree with."""
     alive = [i for i in range(len(p)) if p[i] > 0]
     if top_k:
@@ -48,11 +49,21 @@ def reference_kept(p: list[float], top_k: int, top_p: float, min_p: float) -> se
     if min_p > 0:
         cut = min_p * max(p[i] for i in alive)
         alive = [i for i in alive if p[i] >= cut]
+    if typical_p < 1:
+        total, mass, typical = sum(p[i] for i in alive), 0.0, []
+        surprise = {i: -math.log(p[i] / total) for i in alive}
+        mean = sum(p[i] / total * surprise[i] for i in alive)
+        for i in sorted(alive, key=lambda i: abs(surprise[i] - mean)):
+            if mass >= typical_p:
+                break
+            typical.append(i)
+            mass += p[i] / total
+        alive = typical
     return set(alive)
 
 
 def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
-    """Random distributions, flat to peaked, and random settings of all three filters at once."""
+    """Random distributions, flat to peaked, and random settings of all four filters at once."""
     test: Callable[..., np.ndarray] = trial.subject or kept
     n, same = trial.size(2_000), 0
     for i, seed in enumerate(trial.seeds(n)):
@@ -62,7 +73,8 @@ def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
         p = np.exp(z - z.max())
         p /= p.sum()
         k, tp, mp = int(rng.integers(0, 50)), float(rng.choice([0.2, 0.5, 0.9, 1.0])), float(rng.choice([0, 0.05, 0.3]))
-        same += set(np.flatnonzero(test(p, k, tp, mp)).tolist()) == reference_kept(p.tolist(), k, tp, mp)
+        ty = float(rng.choice([0.2, 0.5, 0.9, 1.0]))
+        same += set(np.flatnonzero(test(p, k, tp, mp, ty)).tolist()) == reference_kept(p.tolist(), k, tp, mp, ty)
         if i == n // 4:
             yield stats.exact(same, i + 1)
     yield stats.exact(same, n)
@@ -70,6 +82,7 @@ def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
 
 KNOBS: dict[str, list[float]] = {
     "temperature": [0.3, 0.7, 1.3], "top_k": [2, 5, 20], "top_p": [0.5, 0.8, 0.95], "min_p": [0.02, 0.1, 0.3],
+    "typical_p": [0.5, 0.8, 0.95],
 }
 
 

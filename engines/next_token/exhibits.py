@@ -36,6 +36,9 @@ TOP_P = Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="To
               help="Keep the smallest set of words that holds this much probability; 1 is off.")
 MIN_P = Float(name="min_p", default=0.0, min=0.0, max=0.5, step=0.01, label="Min-p",
               help="Keep words at least this likely, as a share of the likeliest; 0 is off.")
+TYPICAL = Float(name="typical_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Typical",
+                help="Keep the words about as surprising as a word is here on average, until they hold this much "
+                "probability; 1 is off. It may cut the likeliest word.")
 
 
 def _target(s: SimpleNamespace) -> list[str]:
@@ -57,19 +60,20 @@ NEXT_TOKEN = Exhibit(
     title="One word at a time",
     line="The model gives every word a chance. A filter trims the list, and dice choose from what is left.",
     paper=Paper(
-        title="The Curious Case of Neural Text Degeneration (top-p), with top-k, temperature and min-p",
+        title="The Curious Case of Neural Text Degeneration (top-p), with top-k, temperature, min-p and typical",
         authors="Holtzman, Buys, Du, Forbes, Choi", venue="ICLR 2020", arxiv="1904.09751",
-        links={"top-p": "https://arxiv.org/abs/1904.09751", "min-p": "https://arxiv.org/abs/2407.01082"},
+        links={"top-p": "https://arxiv.org/abs/1904.09751", "min-p": "https://arxiv.org/abs/2407.01082",
+               "typical": "https://arxiv.org/abs/2202.00666"},
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "one", "revisable": False},
-    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, GIVEN, WORDS),
+    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, TYPICAL, GIVEN, WORDS),
     lanes={
         "filtered": Lane(decode=next_token, title="With your filters", nets=_target,
                     vocabulary=page.vocabulary, warm=_warm,
                          line="Drawn from the words that pass."),
         "plain": LaneRef(slug="next-token", lane="filtered", title="Without filters",
-                         settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0},
+                         settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0, "typical_p": 1.0},
                          line="The same dice, the model's full list."),
     },
     beats=(
@@ -92,7 +96,7 @@ NEXT_TOKEN = Exhibit(
     ),
     claims=(
         Claim(id="kept-set-equals-reference", kind="exact", must=True, title="The filters are the published ones",
-              text="Temperature, top-k, top-p and min-p keep exactly the words that a plain reference keeps.",
+              text="Top-k, top-p, min-p and typical sampling keep exactly the words that a plain reference keeps.",
               unit="share of random cases that agree", paper={"value": 1, "unit": "", "where": "definitions"},
               measure=claims.kept_set_equals_reference),
         Claim(id="filters-vs-validity", kind="difference", must=False, title="Filters trade variety for validity",
