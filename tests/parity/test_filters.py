@@ -1,4 +1,4 @@
-"""Temperature, top-k, top-p, min-p and typical sampling against the warpers of the transformers library, on the same logits.
+"""Temperature, top-k, top-p, min-p and typical sampling against the warpers of transformers, on the same logits.
 
 Which of several equal words top-p cuts is a convention: ours keeps the lowest ids, theirs what an unstable sort
 leaves last. So where words tie at the cut the kept probabilities must agree, not the kept ids. A sum of float64
