@@ -3,6 +3,7 @@
 
 import { isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
 import { fade, orderColour, route } from "./thread.js";
+import { Tree } from "./tree.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
 
@@ -157,8 +158,15 @@ class Page {
     this.#drawHead(state);
     this.#drawCells(state);
     if (this.stale) this.#fit();
+    const { widest } = player.lane(this.id);
+    if (widest && !this.tree) {
+      this.root.append((this.tree = new Tree(t)).root);
+      this.grid.style.removeProperty("--rows");
+      this.reserveKey = null;
+    }
     this.#reserveHeight(state);
     this.#drawThread(state);
+    this.tree?.draw(state, widest);
   }
 
   #drawHead(state) {
@@ -382,7 +390,7 @@ class Page {
       }
       lines = rows;
     }
-    this.grid.style.setProperty("--rows", String(Math.max(lines, 1)));
+    (this.tree ? this.root : this.grid).style.setProperty("--rows", String(Math.max(lines, 1)));
     this.stale = true;
     this.#fit();
   }
@@ -390,7 +398,8 @@ class Page {
   // ---- thread
 
   #drawThread(state) {
-    const show = this.settings.thread !== false && !this.settings.pickBlanks;
+    // A search decides in leaps, backwards: its tree tells more than a thread would.
+    const show = this.settings.thread !== false && !this.settings.pickBlanks && !this.tree;
     const open = state.open ? " open" : "";
     const key = show ? `${state.decisions.length} ${Boolean(state.done)} ${this.rows?.length} ${this.flow}${open}` : "off";
     if (key === this.threadKey) return;
