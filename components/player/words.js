@@ -22,6 +22,7 @@ const ENGLISH = {
   "cell.call": "decided in call {n}",
   "cell.picked": "to be blanked",
   "cell.kept": "stays",
+  "cell.turn": "filled as number {n}",
   "state.given": "given",
   "state.masked": "not written",
   "state.open": "not written",
