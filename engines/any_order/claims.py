@@ -94,6 +94,8 @@ def nfe_ratio(trial: Trial) -> Iterator[Result]:
 def order_matters(trial: Trial) -> Iterator[Result]:
     """Evaluations of ASSD far apart over those from left to right: same net, same pages; `subject` names another order.
 
+    With 90 % blank, as in the paper's own table (95 %); scattered blanks at 40 % stand apart in any order.
+
     Both run on the net that learned both orders. The cost of a blank is -log p of the story that was there, given what
     the order knows by then; all orders of an exact model would cost the same.
     """
@@ -103,7 +105,7 @@ def order_matters(trial: Trial) -> Iterator[Result]:
     n = trial.size(30)
     seeds, points = trial.seeds(n), []
     out: Result = {}
-    for share in (40, 90):
+    for share in (90, 40):
         calls: dict[str, list[float]] = {}
         for order, name in (("ascending", "left to right"), ("random", "at random"), (far, "far apart")):
             calls[name], blanks, nats = [], 0.0, 0.0
@@ -118,11 +120,11 @@ def order_matters(trial: Trial) -> Iterator[Result]:
         ratio = stats.ratio_of_means(calls["far apart"], calls["left to right"])
         if not out:
             yield (out := ratio) | {"points": list(points)}
-    alone = [_cost(trial, seed, {"order": "ascending", "share": 40}, provide(pages.NET)) for seed in seeds]
+    alone = [_cost(trial, seed, {"order": "ascending", "share": 90}, provide(pages.NET)) for seed in seeds]
     yield out | {
         "points": points, "holds": out["high"] < 1,
-        "reason": f"With 90 % blank: {ratio['here']:.2f} (95 % interval {ratio['low']:.2f} to {ratio['high']:.2f}). "
-        f"A net that learned left to right alone costs {np.concatenate(alone).mean():.2f} nats a blank at 40 %.",
+        "reason": f"With 40 % blank: {ratio['here']:.2f} (95 % interval {ratio['low']:.2f} to {ratio['high']:.2f}). "
+        f"A net that learned left to right alone costs {np.concatenate(alone).mean():.2f} nats a blank at 90 %.",
     }
 
 

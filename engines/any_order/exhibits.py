@@ -128,7 +128,8 @@ ASSD = Exhibit(
               unit="calls with over calls without", baseline="without the free word",
               paper={"value": None, "unit": "", "where": "ours, not in the paper"}, measure=claims.free_bonus_token),
         Claim(id="order-matters", kind="ratio", must=False, title="The order decides how many calls",
-              text="Filling blanks far apart takes fewer calls than from left to right, as the paper trains it.",
+              text="With nine words of ten blank, filling them far apart takes fewer calls than from left to right, "
+              "the order that the paper trains.",
               unit="calls far apart over calls from left to right",
               baseline="left to right, with the same net, on the same pages, five guesses a round",
               paper={"value": None, "unit": "", "where": "ours; the paper compares no orders"},

@@ -98,8 +98,8 @@ def test_the_claim_holds_for_a_chain_and_falls_when_far_apart_is_left_to_right_a
     *_, twin = claims.order_matters(trial(lambda name: chain, subject="ascending"))
     assert real["holds"] is True and real["here"] < 0.9
     assert twin["holds"] is False and twin["here"] == 1
-    assert [p["x"] for p in real["points"]][:3] == ["left to right, 40 % blank", "at random, 40 % blank",
-                                                    "far apart, 40 % blank"]
+    assert [p["x"] for p in real["points"]][:3] == ["left to right, 90 % blank", "at random, 90 % blank",
+                                                    "far apart, 90 % blank"]
 
 
 def test_the_claim_runs_on_real_nets_and_falls_for_one_that_learned_nothing(orders):
