@@ -171,6 +171,39 @@ class Cells(Setting):
         return [int(c) for c in value.split(",") if c]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order(Setting):
+    """One of `choices`, or painted cells "27,28,35-40": their sequence is kept, ranges run upwards."""
+
+    kind: ClassVar[str] = "order"
+    cells: int = 64
+    choices: dict[str, str] = field(default_factory=dict)
+
+    def parse(self, value: Any) -> str:
+        if isinstance(value, str) and value in self.choices:
+            return value
+        wanted = f'one of {", ".join(self.choices)}, or cells from 0 to {self.cells - 1} such as "27,28,35-40"'
+        if not isinstance(value, str) or not value or len(value) > 400:
+            raise self.refuse(value, wanted)
+        if len(painted := self._painted(value, wanted)) != len(set(painted)):
+            raise Refused(f"{self.name} names a cell twice; each is filled once", self.name)
+        return ",".join(str(cell) for cell in painted)
+
+    def _painted(self, value: str, wanted: str = "") -> list[int]:
+        """Cells as painted."""
+        out: list[int] = []
+        one = Cells(name=self.name, default="", label="", help="", max=self.cells)
+        for part in value.split(","):
+            try:
+                out += one.list(one.parse(part))
+            except Refused:
+                raise self.refuse(value, wanted) from None
+        return out
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"cells": self.cells}
+
+
 Decode = Callable[..., Any]
 
 

@@ -22,6 +22,7 @@ const ENGLISH = {
   "cell.call": "decided in call {n}",
   "cell.picked": "to be blanked",
   "cell.kept": "stays",
+  "cell.turn": "filled as number {n}",
   "state.given": "given",
   "state.masked": "not written",
   "state.open": "not written",
@@ -78,6 +79,17 @@ const ENGLISH = {
   "inspector.force": "Force another word",
   "inspector.force.help": "Click a word above: the model must write it here, and the rest follows.",
   "inspector.force.button": "Write '{word}' here instead",
+  "inspector.model": "chance here",
+  "inspector.rivals": "Compared here, best first",
+  "inspector.rivals.word": "word",
+  "inspector.rivals.p": "its chance",
+  "inspector.rivals.score": "sum of log p",
+  "say.rivals": "{n} beginnings end in a word here. What counts is the chance of all their words together.",
+  "say.agreed": "All beginnings that are left agree on \u201c{word}\u201d. Alone it had a chance of {p}.",
+  "tree.label": "Beginnings in the search",
+  "tree.caption": "Beginnings, the most probable first, with their sum of log p.",
+  "tree.over": "The stories that were left, with their sum of log p. The most probable one is written.",
+  "tree.cut": "cut",
   "say.given": "Given from the start.",
   "say.masked": "Not written yet.",
   "say.proposed": "A guess, not yet checked. The guesser gave it {p}.",
@@ -119,6 +131,9 @@ export function short(p) {
   if (p < 0.005) return "<.01";
   return p.toFixed(2).replace(/^0/, "");
 }
+
+/** A sum of log p, as the page prints it: \u22129.31. */
+export const total = (score) => (score == null ? "" : score.toFixed(2).replace(/^-/, "\u2212").replace(/^\u2212(0\.00)$/, "$1"));
 
 const ENDS = new Set(["END", "<end>", "[END]", "</s>", "<END>"]);
 const PADS = new Set(["PAD", "<pad>", "[PAD]", "<PAD>"]);

@@ -42,8 +42,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const panel = controls.mount(settingsBox, {
     settings: exhibit.settings, values: { ...exhibit.recorded, ...asked.settings }, words,
     onchange: () => { remember(); drawStatus(); },
-    onpick: (name, on) => stages.set(on ? { pickBlanks: true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
+    onpick: (name, on) => stages.set(on ? { pickBlanks: kindOfSetting(name) === "sequence" ? "order" : true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
   });
+  const kindOfSetting = (name) => exhibit.settings.find((s) => s.name === name)?.kind;
   const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") },
     el("div", { class: "run-box" }, runButton,
       el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status),
@@ -553,7 +554,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("force", branch),
     player.on("blanks", (cells) => {
       stages.set({ blanks: [...cells] });
-      panel.picked([...cells].sort((a, b) => a - b).join(","));
+      panel.picked([...cells]);
     }),
     player.on("gap", catchUp),
     player.on("differs", () => {

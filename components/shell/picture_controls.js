@@ -321,7 +321,7 @@ export function order(setting, id, value, change, words) {
   return { nodes: [choices, board], show, reset: (text) => { painting = false; painted = []; show(text); } };
 }
 
-function brush() {
+export function brush() {
   return svg("svg", { viewBox: "0 0 32 32", class: "order-path", "aria-hidden": "true" },
     svg("path", { d: "M5 25 C7 17 12 25 14 18 S20 12 22 9", fill: "none", style: `stroke:${orderColour(1, 4)}` }), svg("path", { d: "M20 11 L27 4", style: "stroke:var(--ink);stroke-width:3" }));
 }

@@ -4,13 +4,14 @@
 import { isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
 import { Head } from "./head.js";
 import { fade, orderColour, route } from "./thread.js";
+import { Tree } from "./tree.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
 
 /**
  * Draw the text lanes of a player.
- * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false),
- * blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future),
+ * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false;
+ * "order": their sequence counts, and `value` has it), blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future),
  * title (of `lane`, instead of the trace's own). Returns {draw, set(options), destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
@@ -133,19 +134,28 @@ class Page {
     // Blanks are picked in the finished story, whatever moment the player shows.
     const state = settings.pickBlanks ? player.stateAt(this.id, player.events(this.id).length - 1) : player.state(this.id);
     this.root.toggleAttribute("data-picking", Boolean(settings.pickBlanks));
+    this.root.toggleAttribute("data-ordering", settings.pickBlanks === "order");
     this.root.toggleAttribute("data-drafts", player.lane(this.id).draftNets.size > 0);
     this.root.toggleAttribute("data-done", Boolean(state.done));
     this.head.root.hidden = settings.heads === false;
     const grid = t("stage.grid", { title: player.title(this.id), n: state.cells.length });
     if (this.grid.getAttribute("aria-label") !== grid) this.grid.setAttribute("aria-label", grid);
-    if (settings.pickBlanks && !this.picked) {
+    if (settings.pickBlanks === "order") this.picked ??= new Set(/^\d/.test(settings.value) ? settings.value.split(",").map(Number) : []);
+    else if (settings.pickBlanks && !this.picked) {
       this.picked = new Set(state.cells.flatMap((cell, i) => (cell.blank ? [i] : [])));
     }
     this.#drawHead(state);
     this.#drawCells(state);
     if (this.stale) this.#fit();
+    const { widest } = player.lane(this.id);
+    if (widest && !this.tree) {
+      this.root.append((this.tree = new Tree(t)).root);
+      this.grid.style.removeProperty("--rows");
+      this.reserveKey = null;
+    }
     this.#reserveHeight(state);
     this.#drawThread(state);
+    this.tree?.draw(state, widest);
   }
 
   #drawHead(state) {
@@ -217,9 +227,10 @@ class Page {
     const picking = this.settings.pickBlanks;
     const i = Number(view.root.dataset.cell);
     const picked = picking && this.picked.has(i);
+    const turn = picked && picking === "order" ? [...this.picked].indexOf(i) + 1 : 0;
     const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done && !picking;
     const other = picking ? null : this.settings.others?.[this.id]?.[i] ?? null;
-    const key = `${fresh} ${chosen} ${picking} ${picked} ${this.settings.badges} ${state.open} ${other}`;
+    const key = `${fresh} ${chosen} ${picking} ${picked} ${turn} ${this.settings.badges} ${state.open} ${other}`;
     if (view.cell === cell && view.key === key) return;
     view.cell = cell;
     view.key = key;
@@ -252,7 +263,7 @@ class Page {
     root.toggleAttribute("data-other", below);
     text(view.struck, below ? spelled(other, this.t) : struck);
     // A mark and a number share one corner; the mark goes first.
-    text(view.badge, this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
+    text(view.badge, turn ? String(turn) : this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
     root.setAttribute("aria-label", this.#name(i, cell, look, value, picked));
     if (cell.blank && !state.open && wordChanged) this.#shrink(view);
     if (state.open && wordChanged) this.stale = true;
@@ -267,7 +278,8 @@ class Page {
     if (p != null) parts.push(t("cell.p", { p: Number(p).toFixed(2) }));
     if (cell.struck) parts.push(t("cell.struck", { value: spelled(cell.struck, t) }));
     if (cell.state === "committed") parts.push(t("cell.call", { n: cell.call }));
-    if (this.settings.pickBlanks) parts.push(t(picked ? "cell.picked" : "cell.kept"));
+    if (this.settings.pickBlanks === "order" && picked) parts.push(t("cell.turn", { n: [...this.picked].indexOf(i) + 1 }));
+    else if (this.settings.pickBlanks) parts.push(t(picked ? "cell.picked" : "cell.kept"));
     return parts.join(", ");
   }
 
@@ -348,7 +360,7 @@ class Page {
       }
       lines = rows;
     }
-    this.grid.style.setProperty("--rows", String(Math.max(lines, 1)));
+    (this.tree ? this.root : this.grid).style.setProperty("--rows", String(Math.max(lines, 1)));
     this.stale = true;
     this.#fit();
   }
@@ -356,7 +368,8 @@ class Page {
   // ---- thread
 
   #drawThread(state) {
-    const show = this.settings.thread !== false && !this.settings.pickBlanks;
+    // A search decides in leaps, backwards: its tree tells more than a thread would.
+    const show = this.settings.thread !== false && !this.settings.pickBlanks && !this.tree;
     const open = state.open ? " open" : "";
     const key = show ? `${state.decisions.length} ${Boolean(state.done)} ${this.rows?.length} ${this.flow}${open}` : "off";
     if (key === this.threadKey) return;

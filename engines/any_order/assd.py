@@ -23,7 +23,7 @@ import numpy as np
 
 from engines.any_order import page as pages
 from engines.any_order.ngram import ContextNGram
-from engines.any_order.page import NET, Page, ask, chart, forward
+from engines.any_order.page import Page, ask, chart, forward
 from engines.events import Accept, Commit, Event, Measure, Note, Phase, Propose, Reject, Steps, Withdraw
 from engines.noise import Draw, Noise
 from engines.runtime import Meter, Net
@@ -64,7 +64,7 @@ def fill(
     page: Page, s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule, counts: ContextNGram | None = None
 ) -> Steps:
     """The decoding loop, on any page: rounds of draft, oracle pass and verdicts until no blank is left."""
-    net = meter.net(NET)
+    net = meter.net(page.net)
     rounds = 0
     while page.left:
         cells = page.left[: s.k]
@@ -173,7 +173,7 @@ def one_by_one(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
 
 
 def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
-    net: Net = meter.net(NET)
+    net: Net = meter.net(page.net)
     steps = 0
     while page.left:
         cell = page.left[0]

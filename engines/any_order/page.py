@@ -1,8 +1,9 @@
 """What the any-order lanes share: a story with blanks, the known cells in rank order, and events of a call.
 
-sigma: the order of decoding. Visible cells come first, ascending; blanks follow, ascending (the protocol that
-the network was trained with, 2504.20456: one order for each set of blanks). END stands behind the last cell,
-always visible, so the network knows the length and is never asked for it.
+sigma: the order of decoding. Visible cells come first, ascending; blanks follow, ascending (the protocol of
+2504.20456, one order for each set of blanks, with which the net `subset` was trained) or in another order, which
+the net `ordered` has learned. END stands behind the last cell, always visible, so the network knows the length and
+is never asked for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.any_order import orders
 from engines.errors import Refused
 from engines.events import Begin, Forward, spans
 from engines.exhibit import Cells
@@ -23,6 +25,7 @@ from engines.worlds import stories
 
 WORDS = stories.VOCAB
 NET = "any_order/subset"
+ORDERED = "any_order/ordered"
 IDS = {w: i for i, w in enumerate(WORDS) if i > stories.MASK}
 
 
@@ -33,13 +36,14 @@ def vocabulary() -> dict[str, int]:
 
 @dataclass
 class Page:
-    """A story being filled. known: (cell, id) in rank order, the first `prompt` of them were given."""
+    """A story being filled. blanks: in the order of decoding. known: (cell, id) in rank order, `prompt` were given."""
 
     length: int
     blanks: list[int]
     known: list[tuple[int, int]]
     prompt: int
     words: tuple[str, ...] = WORDS
+    net: str = NET
 
     @property
     def left(self) -> list[int]:
@@ -61,10 +65,21 @@ def open_page(s: SimpleNamespace, noise: Noise) -> Page:
     """The page that these settings and this seed describe. s: story, blanks, pattern, share."""
     ids = story(s, noise.seed)
     n = len(ids)
-    blanks = Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)
-    visible = [c for c in range(n) if c not in set(blanks)]
+    order = order_of(s)
+    blanks = {*(Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)), *orders.painted(order)}
+    visible = [c for c in range(n) if c not in blanks]
     known = [(c, ids[c]) for c in visible] + [(n, stories.END)]
-    return Page(n, sorted(blanks), known, len(known))
+    return Page(n, orders.arrange(blanks, order, noise), known, len(known), net=net_of(s))
+
+
+def order_of(s: SimpleNamespace) -> str:
+    """The order of the blanks that is asked for."""
+    return str(getattr(s, "order", "ascending"))  # an exhibit without this setting decodes as the paper does
+
+
+def net_of(s: SimpleNamespace) -> str:
+    """The paper's net for the paper's order, the one that learned several for all others."""
+    return NET if order_of(s) == "ascending" else ORDERED
 
 
 def story(s: SimpleNamespace, seed: int) -> list[int]:
@@ -98,15 +113,15 @@ def together(s: SimpleNamespace, seed: int) -> None:
     n = len(story(s, seed))
     if n < 2:
         raise Refused(f"the story has {n} cells; write at least two words", "story")
-    if blanks := Cells.list(s.blanks):
-        if blanks[-1] >= n:
-            raise Refused(f"blanks: cell {blanks[-1]} does not exist; this story has cells 0 to {n - 1}", "blanks")
+    for name, cells in (("blanks", Cells.list(s.blanks)), ("order", orders.painted(order_of(s)))):
+        if cells and max(cells) >= n:
+            raise Refused(f"{name}: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", name)
 
 
 def begin(page: Page, title: str, meter: Meter, role: str) -> Begin:
     visible = [(c, v) for c, v in page.known if c < page.length]
     return Begin(title=title, canvases=[{"id": "story", "kind": "tokens", "shape": [page.length]}],
-                 nets=[meter.card(NET, role)],
+                 nets=[meter.card(page.net, role)],
                  given={"cells": spans(c for c, _ in visible), "values": [page.words[v] for _, v in visible]})
 
 
@@ -126,10 +141,10 @@ def ask(net: Net, page: Page, targets: list[int], drafts: list[tuple[int, int]] 
 def forward(net: Net, page: Page, targets: list[int], mode: str) -> Forward:
     """The call just made; END's cell lies behind the canvas and is left out."""
     last = getattr(net.session, "last", {"reads": [], "computes": [c for c, _ in page.known] + targets})
-    return net.forward(
-        sorted(c for c in last["reads"] if c < page.length),
-        sorted({c for c in last["computes"] if c < page.length}), targets, mode,
-    )
+    # ascending, but for blanks, which stand in the order of decoding: each sees the drafts before it
+    place = dict(zip(page.blanks, sorted(page.blanks), strict=True))
+    computes = sorted({c for c in last["computes"] if c < page.length}, key=lambda c: place.get(c, c))
+    return net.forward(sorted(c for c in last["reads"] if c < page.length), computes, targets, mode)
 
 
 def truth(meter: Meter, page: Page, cells: list[int]) -> list[np.ndarray | None]:

@@ -20,6 +20,7 @@ from engines.exhibit import (
     Words,
 )
 from engines.next_token import claims, page
+from engines.next_token.beam import beam
 from engines.next_token.drafts import SMALL, bigrams
 from engines.next_token.next_token import TARGET, next_token
 from engines.next_token.speculative import speculative
@@ -36,6 +37,11 @@ TOP_P = Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="To
               help="Keep the smallest set of words that holds this much probability; 1 is off.")
 MIN_P = Float(name="min_p", default=0.0, min=0.0, max=0.5, step=0.01, label="Min-p",
               help="Keep words at least this likely, as a share of the likeliest; 0 is off.")
+BEAMS = Int(name="beams", default=4, min=1, max=8, label="Beams", unit="beginnings",
+            help="How many beginnings beam search keeps at a time. It throws no dice and uses no filter.")
+TYPICAL = Float(name="typical_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Typical",
+                help="Keep the words about as surprising as a word is here on average, until they hold this much "
+                "probability; 1 is off. It may cut the likeliest word.")
 
 
 def _target(s: SimpleNamespace) -> list[str]:
@@ -57,20 +63,23 @@ NEXT_TOKEN = Exhibit(
     title="One word at a time",
     line="The model gives every word a chance. A filter trims the list, and dice choose from what is left.",
     paper=Paper(
-        title="The Curious Case of Neural Text Degeneration (top-p), with top-k, temperature and min-p",
+        title="The Curious Case of Neural Text Degeneration (top-p), with top-k, temperature, min-p and typical",
         authors="Holtzman, Buys, Du, Forbes, Choi", venue="ICLR 2020", arxiv="1904.09751",
-        links={"top-p": "https://arxiv.org/abs/1904.09751", "min-p": "https://arxiv.org/abs/2407.01082"},
+        links={"top-p": "https://arxiv.org/abs/1904.09751", "min-p": "https://arxiv.org/abs/2407.01082",
+               "typical": "https://arxiv.org/abs/2202.00666"},
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "one", "revisable": False},
-    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, GIVEN, WORDS),
+    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, TYPICAL, BEAMS, GIVEN, WORDS),
     lanes={
         "filtered": Lane(decode=next_token, title="With your filters", nets=_target,
                     vocabulary=page.vocabulary, warm=_warm,
                          line="Drawn from the words that pass."),
         "plain": LaneRef(slug="next-token", lane="filtered", title="Without filters",
-                         settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0},
+                         settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0, "typical_p": 1.0},
                          line="The same dice, the model's full list."),
+        "beam": Lane(decode=beam, title="Beam search", nets=_target, warm=_warm, default=False, interventions=(),
+                     line="No dice: the most probable beginnings are kept, the others cut."),
     },
     beats=(
         Beat(text="The model reads what stands on the page and gives each word of its language a chance.",
@@ -92,7 +101,7 @@ NEXT_TOKEN = Exhibit(
     ),
     claims=(
         Claim(id="kept-set-equals-reference", kind="exact", must=True, title="The filters are the published ones",
-              text="Temperature, top-k, top-p and min-p keep exactly the words that a plain reference keeps.",
+              text="Top-k, top-p, min-p and typical sampling keep exactly the words that a plain reference keeps.",
               unit="share of random cases that agree", paper={"value": 1, "unit": "", "where": "definitions"},
               measure=claims.kept_set_equals_reference),
         Claim(id="filters-vs-validity", kind="difference", must=False, title="Filters trade variety for validity",
@@ -100,6 +109,13 @@ NEXT_TOKEN = Exhibit(
               unit="share of valid stories, minus that without filters", baseline="the same net and seeds, no filter",
               paper={"value": None, "unit": "", "where": "1904.09751, section 4: qualitative"},
               threshold={"op": ">", "value": 0.0}, measure=claims.filters_vs_validity),
+        Claim(id="beam-finds-more-probable-less-diverse", kind="difference", must=False,
+              title="Beam search: more probable, more alike",
+              text="Beam search writes a more probable story than dice do, and its four best stories are more alike.",
+              unit="nats, log p of its story minus log p of a drawn one",
+              baseline="four stories drawn from the same opening, without filters",
+              paper={"value": None, "unit": "", "where": "1904.09751, figure 2: qualitative"},
+              measure=claims.beam_against_dice),
     ),
     difficulty=1, minutes=2, seed=7,
 )

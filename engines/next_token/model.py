@@ -72,18 +72,22 @@ class Session:
     `last` tells what the latest call did: {"reads": positions taken from the cache, "computes": positions computed}.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, rows: int = 1):
         config = network.config
         self.network = network
         self.heads, self.capacity = config["heads"], config["length"] + 1
         self.layers = layers_of(network.blocks)
-        self.cache = Cache(config["layers"], self.heads, self.capacity, config["width"] // self.heads)
+        self.cache = Cache(config["layers"], self.heads, self.capacity, config["width"] // self.heads, rows)
         self.params = count_parameters(network)
         self.reset()
 
     @property
     def cache_bytes(self) -> int:
         return self.cache.bytes
+
+    def beams(self, width: int) -> "Beams":
+        """A session for up to `width` continuations of one text at a time."""
+        return Beams(self.network, width)
 
     def reset(self) -> None:
         """Forget all positions, so that the next call computes everything."""
@@ -107,20 +111,21 @@ class Session:
         start = min(common_prefix(self.tokens, tokens), len(tokens) - predict)
         # If this call is interrupted, what lies beyond `start` must not be believed by the next one.
         self.tokens = tokens[:start]
-        logits = self._advance(tokens, start, predict)
+        logits = self._advance([tokens], start, predict)[0]
         self.tokens = tokens
         self.last = {"reads": list(range(start)), "computes": list(range(start, len(tokens)))}
         return logits
 
     @torch.inference_mode()
-    def _advance(self, tokens: list[int], start: int, predict: int) -> Tensor:
-        network, heads, new = self.network, self.heads, len(tokens) - start
-        turn = network.turn[start : len(tokens)]
+    def _advance(self, texts: list[list[int]], start: int, predict: int) -> Tensor:
+        """Logits (B, predict, V) of B texts of one length, whose positions before `start` are in the cache."""
+        network, heads, length = self.network, self.heads, len(texts[0])
+        new, turn = length - start, network.turn[start:length]
         # One new position sees everything; the first positions of all are plainly causal; else row i sees start + i.
         mask = None
         if start and new > 1:
-            mask = torch.ones(new, len(tokens), dtype=torch.bool).tril(start)
-        x = F.embedding(torch.tensor([tokens[start:]]), network.embed)
+            mask = torch.ones(new, length, dtype=torch.bool).tril(start)
+        x = F.embedding(torch.tensor([text[start:] for text in texts]), network.embed)
         for i, layer in enumerate(self.layers):
             qkv = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads)
             qk = rotate(qkv[:, : 2 * heads], turn)
@@ -129,4 +134,32 @@ class Session:
                 qk[:, :heads], k, v, attn_mask=mask, is_causal=not start and new > 1
             )
             x = finish(x, heard, layer)
-        return F.linear(norm(x[0, new - predict :], network.norm), network.embed) + network.closed
+        return F.linear(norm(x[:, new - predict :], network.norm), network.embed) + network.closed
+
+
+class Beams(Session):
+    """Several continuations of one text in one evaluation, a row of the cache for each.
+
+    A text that is one cell longer than one of the last call goes on from that one's row; rows branch and end freely.
+    """
+
+    def reset(self) -> None:
+        super().reset()
+        self.texts: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, texts: Sequence[Sequence[int]]) -> Tensor:  # type: ignore[override]
+        """Logits (B, V), float32, after each of B texts of one length (text[0] is BOS)."""
+        rows = [list(text) for text in texts]
+        if not 1 <= len(rows) <= self.cache.k.shape[1] or len({len(row) for row in rows}) > 1:
+            raise ValueError(f"want 1 to {self.cache.k.shape[1]} texts of one length, got {[len(r) for r in rows]}")
+        if len(rows[0]) > self.capacity or any(row[:1] != [BOS] for row in rows):
+            raise ValueError(f"a text starts with BOS ({BOS}) and has at most {self.capacity} positions")
+        parents = [self.texts.get(tuple(row[:-1]), -1) for row in rows]
+        start = 0 if -1 in parents else len(rows[0]) - 1
+        self.texts = {}  # an interrupted call must not be believed by the next one
+        if start:
+            self.cache.reorder(parents, start)
+        logits = self._advance(rows, start, 1)[:, 0]
+        self.texts = {tuple(row): i for i, row in enumerate(rows)}
+        self.last = {"reads": list(range(start)), "computes": list(range(start, len(rows[0])))}
+        return logits

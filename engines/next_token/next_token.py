@@ -1,7 +1,7 @@
 """Next-token sampling: one network evaluation, one filtered distribution, one drawn cell, from left to right.
 
 The classic order, and the lane that every other exhibit is compared with. Filters in the field's order:
-temperature, top-k, top-p (1904.09751), min-p (2407.01082); see `engines.sampling`.
+temperature, top-k, top-p (1904.09751), min-p (2407.01082), typical (2202.00666); see `engines.sampling`.
 Symbols: z the logits of the next cell; `before` = softmax(z); `after` = what is drawn from.
 """
 
@@ -22,7 +22,7 @@ TARGET = "next_token/target"
 
 
 def next_token(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
-    """Write a story cell by cell. s: words, given, temperature, top_k, top_p, min_p."""
+    """Write a story cell by cell. s: words, given, temperature, top_k, top_p, min_p, typical_p."""
     net = meter.net(TARGET)
     text = page.opening(s, noise)
     yield Begin(title="One word at a time", canvases=[page.CANVAS], nets=[meter.card(TARGET, "target")],
@@ -33,7 +33,7 @@ def next_token(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         yield page.forward(net, text, predicts=[cell], mode="step" if net.calls > 1 else "prefill")
         yield Phase(unit="step", index=cell, state="start", cells=[cell])
         before = softmax(z)
-        after = standardise(z, s.temperature, s.top_k, s.top_p, s.min_p)
+        after = standardise(z, s.temperature, s.top_k, s.top_p, s.min_p, s.typical_p)
         x = noise.draw("token", [cell], after[None])[0]
         text.append(x.index)
         yield Commit(cells=[cell], values=[page.WORDS[x.index]], p=[x.p], entropy=[entropy(after)],

@@ -1,0 +1,46 @@
+"""Where recorded runs lie, and which of them stands on the home page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from engines.errors import UnfoldError
+
+ROOT = Path(__file__).resolve().parent.parent
+HERO = "assd"
+
+
+def trace_file(slug: str, assets: Path = ROOT / "assets") -> Path | None:
+    """The recorded run of an exhibit, gzipped or plain; None if none was recorded."""
+    for name in (f"{slug}.jsonl.gz", f"{slug}.jsonl"):
+        if (path := assets / "traces" / name).is_file():
+            return path
+    return None
+
+
+def trace_text(slug: str, assets: Path = ROOT / "assets") -> bytes:
+    """The recorded run of an exhibit as JSON lines; empty if there is none. Raises UnfoldError if it is damaged."""
+    path = trace_file(slug, assets)
+    if path is None:
+        return b""
+    raw = path.read_bytes()
+    try:
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnfoldError(
+            f"traces/{path.name} is damaged ({error})", f"Record it again: `python -m engines record {slug}`."
+        ) from error
+
+
+def read(slug: str = HERO, assets: Path = ROOT / "assets") -> list[dict[str, Any]]:
+    """Header and events of a recorded run as plain data; empty if there is none."""
+    try:
+        return [json.loads(line) for line in trace_text(slug, assets).splitlines() if line]
+    except ValueError as error:
+        raise UnfoldError(
+            f"the trace of {slug} is damaged ({error})", f"Record it again: `python -m engines record {slug}`."
+        ) from error

@@ -1,0 +1,1 @@
+"""Stories whose blanks are filled in any chosen order, given any visible cells."""

@@ -1,0 +1,34 @@
+"""Which places are drawn together, and how strongly the caption pulls: what `mar` and `maskgit` share.
+
+Source: arXiv 2202.04200, section 3.2, and 2406.11838, section 3.4. Symbols: L places, K sets, m places still hidden
+after a step, w guidance.
+"""
+
+import math
+from collections.abc import Sequence
+
+
+def lengths(places: int, sets: int) -> list[int]:
+    """m after each of `sets` steps: floor(L · cos(π/2 · (s + 1)/K)), the last step leaves none.
+
+    At least one place leaves in each step and one stays until the last, so K = L draws one at a time.
+    """
+    hidden, out = places, []
+    for s in range(sets - 1):
+        hidden = max(1, min(hidden - 1, math.floor(places * math.cos(math.pi / 2 * (s + 1) / sets))))
+        out.append(hidden)
+    return [*out, 0]
+
+
+def sets_of(order: Sequence[int], sets: int) -> list[list[int]]:
+    """What each step predicts. A permutation is consumed from its END: its first m places are those still hidden."""
+    edges = [len(order), *lengths(len(order), sets)]
+    return [list(order[small:large]) for large, small in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def guidance_at(w: float, kind: str, hidden: int, places: int) -> float:
+    """w_s of a step after which `hidden` places remain: "linear" rises with progress, "constant" is w throughout.
+
+    The last step leaves none but counts as one, as in the official code, so "linear" never quite reaches w.
+    """
+    return w if kind == "constant" else 1 + (w - 1) * (places - max(hidden, 1)) / places

@@ -1,0 +1,1 @@
+"""Pictures drawn scale by scale, from one cell to the whole grid."""

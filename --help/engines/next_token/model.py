@@ -1,0 +1,165 @@
+"""A causal language model for stories: each position predicts the next cell from the cells before it.
+
+`Network` is trained on whole stories; `Session` decodes with it. A session keeps keys and values of the positions
+it has seen; when it is called with a list that begins like the last one, only the rest is computed. Rolling back
+after a rejected draft is therefore nothing special: call it with the shorter list.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.nn import (
+    Block,
+    Cache,
+    closed_entries,
+    common_prefix,
+    count_parameters,
+    finish,
+    layers_of,
+    norm,
+    rotary_table,
+    rotate,
+    split_heads,
+)
+
+PAD, END, BOS, MASK = 0, 1, 2, 3
+NEVER = (PAD, BOS, MASK)
+
+
+class Network(nn.Module):
+    """Causal transformer with rotary positions and tied embeddings; about layers · (4d² + 3df) + vocab · d numbers."""
+
+    turn: Tensor
+    closed: Tensor
+
+    def __init__(self, vocab: int, layers: int, width: int, heads: int, hidden: int, length: int = 64):
+        super().__init__()
+        self.config = {
+            "vocab": vocab,
+            "layers": layers,
+            "width": width,
+            "heads": heads,
+            "hidden": hidden,
+            "length": length,
+        }
+        self.embed = nn.Parameter(torch.randn(vocab, width) * 0.05)
+        self.blocks = nn.ModuleList(Block(width, hidden, layers) for _ in range(layers))
+        self.norm = nn.Parameter(torch.ones(width))
+        self.register_buffer("turn", rotary_table(length + 1, width // heads), persistent=False)
+        self.register_buffer("closed", closed_entries(vocab, NEVER), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, L) int64, the first of each row BOS -> logits (B, L, V) for the cell after each position."""
+        heads = self.config["heads"]
+        turn = self.turn[: tokens.shape[1]]
+        x = F.embedding(tokens, self.embed)
+        for layer in layers_of(self.blocks):
+            q, k, v = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads).chunk(3, dim=1)
+            heard = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=True)
+            x = finish(x, heard, layer)
+        return F.linear(norm(x, self.norm), self.embed) + self.closed
+
+    def session(self) -> "Session":
+        return Session(self)
+
+
+class Session:
+    """One decoding of a causal network: shares its parameters, owns its cache.
+
+    `last` tells what the latest call did: {"reads": positions taken from the cache, "computes": positions computed}.
+    """
+
+    def __init__(self, network: Network, rows: int = 1):
+        config = network.config
+        self.network = network
+        self.heads, self.capacity = config["heads"], config["length"] + 1
+        self.layers = layers_of(network.blocks)
+        self.cache = Cache(config["layers"], self.heads, self.capacity, config["width"] // self.heads, rows)
+        self.params = count_parameters(network)
+        self.reset()
+
+    @property
+    def cache_bytes(self) -> int:
+        return self.cache.bytes
+
+    def beams(self, width: int) -> "Beams":
+        """A session for up to `width` continuations of one text at a time."""
+        return Beams(self.network, width)
+
+    def reset(self) -> None:
+        """Forget all positions, so that the next call computes everything."""
+        self.tokens: list[int] = []
+        self.last: dict[str, list[int]] = {"reads": [], "computes": []}
+
+    def warm(self) -> None:
+        """One evaluation of each shape that decoding uses."""
+        self([BOS], 1)
+        self([BOS, END, END], 1)
+        self([BOS, END, END, END, END], 2)
+
+    def __call__(self, tokens: Sequence[int], predict: int) -> Tensor:
+        """Logits (predict, V), float32, after each of the last `predict` positions of tokens (tokens[0] is BOS)."""
+        tokens = list(tokens)
+        if not 1 <= predict <= len(tokens) <= self.capacity:
+            raise ValueError(f"want 1 <= predict <= positions <= {self.capacity}, got {predict}, {len(tokens)}")
+        if tokens[0] != BOS:
+            raise ValueError(f"a sequence starts with BOS ({BOS}), not with {tokens[0]}")
+        # A position whose logits are wanted is computed even when it is known: only keys and values are kept.
+        start = min(common_prefix(self.tokens, tokens), len(tokens) - predict)
+        # If this call is interrupted, what lies beyond `start` must not be believed by the next one.
+        self.tokens = tokens[:start]
+        logits = self._advance([tokens], start, predict)[0]
+        self.tokens = tokens
+        self.last = {"reads": list(range(start)), "computes": list(range(start, len(tokens)))}
+        return logits
+
+    @torch.inference_mode()
+    def _advance(self, texts: list[list[int]], start: int, predict: int) -> Tensor:
+        """Logits (B, predict, V) of B texts of one length, whose positions before `start` are in the cache."""
+        network, heads, length = self.network, self.heads, len(texts[0])
+        new, turn = length - start, network.turn[start:length]
+        # One new position sees everything; the first positions of all are plainly causal; else row i sees start + i.
+        mask = None
+        if start and new > 1:
+            mask = torch.ones(new, length, dtype=torch.bool).tril(start)
+        x = F.embedding(torch.tensor([text[start:] for text in texts]), network.embed)
+        for i, layer in enumerate(self.layers):
+            qkv = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads)
+            qk = rotate(qkv[:, : 2 * heads], turn)
+            k, v = self.cache.write(i, start, qk[:, heads:], qkv[:, 2 * heads :])
+            heard = F.scaled_dot_product_attention(
+                qk[:, :heads], k, v, attn_mask=mask, is_causal=not start and new > 1
+            )
+            x = finish(x, heard, layer)
+        return F.linear(norm(x[:, new - predict :], network.norm), network.embed) + network.closed
+
+
+class Beams(Session):
+    """Several continuations of one text in one evaluation, a row of the cache for each.
+
+    A text that is one cell longer than one of the last call goes on from that one's row; rows branch and end freely.
+    """
+
+    def reset(self) -> None:
+        super().reset()
+        self.texts: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, texts: Sequence[Sequence[int]]) -> Tensor:  # type: ignore[override]
+        """Logits (B, V), float32, after each of B texts of one length (text[0] is BOS)."""
+        rows = [list(text) for text in texts]
+        if not 1 <= len(rows) <= self.cache.k.shape[1] or len({len(row) for row in rows}) > 1:
+            raise ValueError(f"want 1 to {self.cache.k.shape[1]} texts of one length, got {[len(r) for r in rows]}")
+        if len(rows[0]) > self.capacity or any(row[:1] != [BOS] for row in rows):
+            raise ValueError(f"a text starts with BOS ({BOS}) and has at most {self.capacity} positions")
+        parents = [self.texts.get(tuple(row[:-1]), -1) for row in rows]
+        start = 0 if -1 in parents else len(rows[0]) - 1
+        self.texts = {}  # an interrupted call must not be believed by the next one
+        if start:
+            self.cache.reorder(parents, start)
+        logits = self._advance(rows, start, 1)[:, 0]
+        self.texts = {tuple(row): i for i, row in enumerate(rows)}
+        self.last = {"reads": list(range(start)), "computes": list(range(start, len(rows[0])))}
+        return logits

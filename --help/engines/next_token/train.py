@@ -1,0 +1,70 @@
+"""Recipes of the left-to-right nets: a target and a small draft for it, both on endless stories."""
+
+from functools import cache, partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.next_token.model import BOS, END, Network
+from engines.training import Recipe, by_length, story_batches
+from engines.worlds import stories
+
+BATCH = 32
+JUDGED = 512
+
+TARGET = {"layers": 5, "width": 128, "heads": 4, "hidden": 344}
+DRAFT = {"layers": 1, "width": 32, "heads": 2, "hidden": 88}
+
+
+def batches(part: int) -> list[Tensor]:
+    """Part 0, 1, … of the training stories, as (b, n + 1) with END last."""
+    return story_batches(stories.sample, stories.TRAIN, END, BATCH, part)
+
+
+def loss(network: nn.Module, cells: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
+    """Mean of -log p(cell | cells before it) over all cells of a batch (B, n + 1), END included; nats."""
+    tokens = F.pad(cells[:, :-1], (1, 0), value=BOS)
+    return F.cross_entropy(network(tokens).flatten(0, 1), cells.flatten()), len(cells) / BATCH
+
+
+@cache
+def held_out(count: int = JUDGED) -> tuple[list[Tensor], float]:
+    """Stories of the validation range in batches, and their mean -log p under the grammar itself, in nats."""
+    seeds = np.arange(stories.VALIDATION.start, stories.VALIDATION.start + count)
+    batches = by_length(stories.sample(seeds), END, 64, 0)
+    automaton = stories.automaton()
+    exact = -sum(automaton.log_prob(row.numpy()) for batch in batches for row in batch) / count
+    return batches, exact
+
+
+@torch.no_grad()
+def judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
+    """Nats per held-out story of the network and of the grammar on the same stories; gap in percent of the latter.
+
+    `entropy` is the grammar's own, over all its stories; `exact` scatters around it by sampling.
+    """
+    held, exact = held_out(count)
+    total = 0.0
+    for cells in held:
+        tokens = F.pad(cells[:, :-1], (1, 0), value=BOS)
+        total += F.cross_entropy(network(tokens).flatten(0, 1), cells.flatten(), reduction="sum").item()
+    nll = total / count
+    return {
+        "nll": nll,
+        "exact": exact,
+        "entropy": float(stories.automaton().entropy()),
+        "gap": 100 * (nll / exact - 1),
+        "stories": count,
+    }
+
+
+def build(shape: dict[str, int]) -> Network:
+    return Network(vocab=len(stories.VOCAB), length=stories.LENGTH, **shape)
+
+
+RECIPES = {
+    "next_token/target": Recipe("next_token/target", partial(build, TARGET), batches, loss, judge, steps=9_000),
+    "next_token/draft": Recipe("next_token/draft", partial(build, DRAFT), batches, loss, judge, steps=6_000),
+}

@@ -1,0 +1,1 @@
+"""Worlds: data that is made from seeds, never downloaded, with exact answers where mathematics allows."""
