@@ -96,9 +96,10 @@ class Bool(Setting):
 
     def parse(self, value: Any) -> bool:
         known = {1: True, 0: False, "true": True, "false": False, "1": True, "0": False}  # 1 is True as a key
-        if not isinstance(value, bool | int | str) or value not in known:
+        asked = value.lower() if isinstance(value, str) else value
+        if not isinstance(asked, bool | int | str) or asked not in known:
             raise self.refuse(value, "true or false")
-        return known[value]
+        return known[asked]
 
 
 @dataclass(frozen=True, kw_only=True)

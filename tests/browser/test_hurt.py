@@ -67,7 +67,7 @@ def test_what_an_engine_says_never_runs(visit, slow_server, slug):
     page = visit(f"?exhibit={slug}&seed={slow_app.HURTS}", base=slow_server)
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=60_000)
     look_everywhere(page)
-    assert "window.hurt" in page.locator(".lanes").inner_text()
+    assert "window.hurt" in page.locator("section.center").inner_text()
     unhurt(page)
 
 

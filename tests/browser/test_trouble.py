@@ -106,7 +106,7 @@ def test_a_line_that_breaks_in_mid_run_is_mended_by_itself(visit, slow_server):
     page.context.set_offline(False)
     expect(page.locator(".server-gone")).to_be_hidden()
     page.wait_for_function(
-        "['over', 'cancelled'].includes(document.querySelector('main')?.dataset.run)", timeout=60_000
+        "['over', 'cancelled'].includes(document.querySelector('#unfold-main')?.dataset.run)", timeout=60_000
     )
     at_the_end(page)
     expect(page.locator(WRITTEN)).not_to_have_count(0)
@@ -175,4 +175,4 @@ def test_a_slow_or_sleeping_page_gets_its_whole_run(visit, slow_server, how):
         tools.send("Page.setWebLifecycleState", {"state": "active"})
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=90_000)
     assert whole(page)
-    assert not re.search(r"\bNaN\b|undefined", page.locator("main").inner_text())
+    assert not re.search(r"\bNaN\b|undefined", page.locator("#unfold-main").inner_text())

@@ -30,7 +30,7 @@ from engines.runtime import run
 from tests.fuzz import strategies as fuzz
 
 # Cases of the short form; `long` multiplies them.
-ACCEPTED, WRONG, TRACES, LINKS, REQUESTS = 540, 800, 500, 300, 150
+ACCEPTED, WRONG, TRACES, LINKS, REQUESTS = 520, 700, 500, 300, 150
 LONG = 5
 QUIET = dict(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 counts: Counter[str] = Counter()
