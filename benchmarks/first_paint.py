@@ -10,7 +10,7 @@ from benchmarks.row import Row, table
 from benchmarks.served import Server, chromium, served
 from engines import catalog
 
-CLICKS = 30
+CLICKS = 20
 WARM = 2  # the first run of a page opens its wire
 
 # The clock starts at the click and stops in the first task after the frame that drew a guess, a word or a place of

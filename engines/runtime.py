@@ -170,10 +170,11 @@ def check_seed(seed: Any) -> int:
 
 
 def check_lanes(exhibit: Exhibit, lanes: Iterable[str] | None) -> list[str]:
-    chosen = exhibit.default_lanes() if lanes is None else list(dict.fromkeys(lanes))
-    for name in chosen:
-        if name not in exhibit.lanes:
+    asked = exhibit.default_lanes() if lanes is None else list(lanes)
+    for name in asked:
+        if not isinstance(name, str) or name not in exhibit.lanes:
             raise Refused(f"{exhibit.slug} has no lane {str(name)[:40]!r}; it has {', '.join(exhibit.lanes)}", "lanes")
+    chosen = list(dict.fromkeys(asked))
     if not chosen:
         raise Refused(f"choose a lane of {exhibit.slug}: {', '.join(exhibit.lanes)}", "lanes")
     return chosen
@@ -199,7 +200,7 @@ def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) ->
         if not isinstance(change, dict) or change.get("do") not in ("force", "reseed"):
             raise Refused('an intervention must be {"do": "force" or "reseed", …}', "i")
         lane = change.get("lane", "*")
-        if lane != "*" and lane not in exhibit.lanes:
+        if not isinstance(lane, str) or (lane != "*" and lane not in exhibit.lanes):
             raise Refused(f"intervention: no lane {str(lane)[:40]!r}; there are {', '.join(exhibit.lanes)}", "i")
         whole = {"force": {"cell", "value"}, "reseed": {"seed"}}[change["do"]]
         if missing := whole - set(change):

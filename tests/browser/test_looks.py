@@ -271,7 +271,7 @@ UNNAMED = """
   .flatMap((kind) => [...document.querySelectorAll(kind)])
   .filter((n) => n.checkVisibility())
   .filter((n) => !n.getAttribute('aria-label') && !n.getAttribute('aria-labelledby'))
-  .filter((n) => !n.labels?.length && !n.textContent.trim())
+  .filter((n) => !n.labels?.length && !n.textContent.trim() && !n.querySelector('[aria-label]'))
   .map((n) => n.outerHTML.slice(0, 120))
 """
 

@@ -138,7 +138,9 @@ def tiny(name: str) -> Any:
     described = weights.record(name)
     kind = weights.networks(name.split("/")[0])[described["class"]]
     config = described["config"]
-    small = {key: 1 if key in ("layers", "depth") else value for key, value in config.items()}
+    # A network of several stacks has a number of layers for each.
+    one = {key: [1] * len(n) if isinstance(n, list) else 1 for key, n in config.items() if key in ("layers", "depth")}
+    small = config | one
     return kind(**small).eval().requires_grad_(False)
 
 
