@@ -47,6 +47,22 @@ class AnySubsetTable:
         return {x: p / total for x, p in rows.items()}
 
 
+class MaskedTable(AnySubsetTable):
+    """A joint table (V,) * N as a network of masked pages; calls as `engines.discrete_diffusion.model.Session`."""
+
+    def __call__(self, rows: Sequence[Sequence[int]], cells: Sequence[int] | None = None,  # type: ignore[override]
+                 computes: Sequence[int] | None = None, keep: bool = False,
+                 sigma: Sequence[float] | None = None) -> np.ndarray:
+        """Logits (R, T, V): log p(hidden cell | visible cells); the mask has the id V, a visible cell gets zeros."""
+        hidden, out = self.joint.shape[0], []
+        for row in rows:
+            known = [(c, v) for c, v in enumerate(row) if v != hidden]
+            seen, values = tuple(c for c, _ in known), tuple(v for _, v in known)
+            asked = range(len(row)) if cells is None else cells
+            out.append([self._law(seen, values, t) if row[t] == hidden else np.zeros(hidden) for t in asked])
+        return np.array(out)
+
+
 def chain_joint(cells: int = 6, values: int = 4, concentration: float = 0.3, seed: int = 5) -> np.ndarray:
     """The joint of a Markov chain with Dirichlet rows: neighbours depend on each other strongly."""
     rng = np.random.default_rng(seed)

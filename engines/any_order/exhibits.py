@@ -11,8 +11,6 @@ from engines.exhibit import (
     Answer,
     Beat,
     Bool,
-    Cells,
-    Choice,
     Claim,
     Exhibit,
     Float,
@@ -21,8 +19,8 @@ from engines.exhibit import (
     LaneRef,
     Paper,
     Question,
-    Words,
 )
+from engines.story_settings import BLANKS, PATTERN, SHARE, STORY, vocabulary
 from engines.worlds import stories
 
 
@@ -49,11 +47,8 @@ ASSD = Exhibit(
     family="any_order",
     map={"what": "words", "order": "any blanks", "at_once": "several, checked", "revisable": False},
     settings=(
-        Int(name="share", default=40, min=5, max=95, step=5, label="Blanks", unit="%",
-            help="How much of the story is blank. Or click words on the page to blank them."),
-        Choice(name="pattern", default="random", label="Where",
-               choices={"random": "scattered", "prefix": "start", "sandwich": "middle", "suffix": "end"},
-               help="Scattered, or one stretch of the story."),
+        SHARE,
+        PATTERN,
         Int(name="k", default=5, min=1, max=20, label="Guesses a round", unit="words",
             help="How many blanks are guessed in one call. One guess a round costs more calls than it saves."),
         Float(name="temperature", default=1.0, min=0.3, max=1.5, step=0.1, label="Temperature",
@@ -61,10 +56,8 @@ ASSD = Exhibit(
         orders.BlankOrder(name="order", label="Order", cells=stories.LENGTH,
                           help="Left to right is what the paper trains. Every other order is filled by a net that "
                           "learned left to right and far apart; of any further order it knows less."),
-        Cells(name="blanks", default="", label="Your blanks", max=stories.LENGTH,
-              help='Cells to blank, such as "3,5,9-12"; empty lets the seed choose.'),
-        Words(name="story", default="", label="Your story", check=page.check_story,
-              help="A story of your own, in the words that the model knows; empty takes the seed's."),
+        BLANKS,
+        STORY,
         Bool(name="bonus", default=False, label="A free word", advanced=True,
              help="When every guess stays, the same call can fill one more blank. Ours, not the paper's."),
         Float(name="r_atol", default=0.0, min=0.0, max=0.1, step=0.01, label="Relaxed check", advanced=True,
@@ -72,16 +65,16 @@ ASSD = Exhibit(
     ),
     lanes={
         "assd": Lane(decode=assd, title="Guess, then check", nets=_net,
-                    vocabulary=page.vocabulary, warm=_warm,
+                    vocabulary=vocabulary, warm=_warm,
                      line="Two calls a round, several words."),
         "one-by-one": Lane(decode=one_by_one, title="One by one", nets=_net,
-                    vocabulary=page.vocabulary, warm=_warm,
+                    vocabulary=vocabulary, warm=_warm,
                            line="One call for each blank."),
         "ngram": Lane(decode=assd_ngram, title="Guess by counting", nets=_net,
-                    vocabulary=page.vocabulary, warm=_warm,
+                    vocabulary=vocabulary, warm=_warm,
                       default=False, line="Guesses come from pairs of words on this page."),
         "parallel": Lane(decode=parallel, title="Guess and never check", nets=_net,
-                    vocabulary=page.vocabulary, warm=_warm,
+                    vocabulary=vocabulary, warm=_warm,
                          default=False, line="Fewest calls, but the words need not fit together."),
         "far-apart": LaneRef(slug="assd", lane="assd", title="Guess far apart", settings={"order": "bisection"},
                              default=False, line="The middle of the longest gap first."),

@@ -14,24 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from engines import story_settings
 from engines.any_order import orders
 from engines.errors import Refused
 from engines.events import Begin, Forward, spans
-from engines.exhibit import Cells
 from engines.noise import Noise
 from engines.runtime import Meter, Net
 from engines.sampling import top
+from engines.story_settings import WORDS, blanks_of, story
 from engines.worlds import stories
 
-WORDS = stories.VOCAB
 NET = "any_order/subset"
 ORDERED = "any_order/ordered"
-IDS = {w: i for i, w in enumerate(WORDS) if i > stories.MASK}
-
-
-def vocabulary() -> dict[str, int]:
-    """The words that a user may force, with their ids."""
-    return IDS
 
 
 @dataclass
@@ -66,7 +60,7 @@ def open_page(s: SimpleNamespace, noise: Noise) -> Page:
     ids = story(s, noise.seed)
     n = len(ids)
     order = order_of(s)
-    blanks = {*(Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)), *orders.painted(order)}
+    blanks = {*blanks_of(s, n, noise), *orders.painted(order)}
     visible = [c for c in range(n) if c not in blanks]
     known = [(c, ids[c]) for c in visible] + [(n, stories.END)]
     return Page(n, orders.arrange(blanks, order, noise), known, len(known), net=net_of(s))
@@ -82,40 +76,12 @@ def net_of(s: SimpleNamespace) -> str:
     return NET if order_of(s) == "ascending" else ORDERED
 
 
-def story(s: SimpleNamespace, seed: int) -> list[int]:
-    """The ids of the user's own words, or of the story that this seed draws from the test range."""
-    if s.story:
-        return stories.encode(s.story)
-    ids = stories.sample([stories.TEST[seed % len(stories.TEST)]])[0]
-    return [int(i) for i in ids if i > stories.MASK]
-
-
-def check_story(text: str) -> list[int]:
-    """The ids of a typed story. Raises Refused for unknown words and for one that does not fit the page."""
-    ids = stories.encode(text)
-    if len(ids) >= stories.LENGTH:
-        raise Refused(f"this story has {len(ids)} words and signs; a page holds {stories.LENGTH - 1}")
-    return ids
-
-
-def draw_blanks(pattern: str, share: int, n: int, noise: Noise) -> list[int]:
-    """`share` percent of n cells, at least one: scattered, at the front, at the back, or in the middle."""
-    m = min(n, max(1, round(n * share / 100)))
-    if pattern == "random":
-        order = np.argsort(noise.uniform("prompt", list(range(n))), kind="stable")
-        return sorted(int(c) for c in order[:m])
-    start = {"prefix": 0, "suffix": n - m, "sandwich": (n - m) // 2}[pattern]
-    return list(range(start, start + m))
-
-
 def together(s: SimpleNamespace, seed: int) -> None:
-    """Refuse blanks that the story does not have."""
-    n = len(story(s, seed))
-    if n < 2:
-        raise Refused(f"the story has {n} cells; write at least two words", "story")
-    for name, cells in (("blanks", Cells.list(s.blanks)), ("order", orders.painted(order_of(s)))):
-        if cells and max(cells) >= n:
-            raise Refused(f"{name}: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", name)
+    """Refuse blanks that the story does not have, also among those of a painted order."""
+    story_settings.together(s, seed)
+    cells, n = orders.painted(order_of(s)), len(story(s, seed))
+    if cells and max(cells) >= n:
+        raise Refused(f"order: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", "order")
 
 
 def begin(page: Page, title: str, meter: Meter, role: str) -> Begin:
