@@ -165,8 +165,8 @@ MASKED_DIFFUSION = Exhibit(
               unit="p-value", paper={"value": None, "unit": "", "where": "2406.07524 and 2406.03736: any-order view"},
               measure=claims.law_random_one_by_one),
         Claim(id="calls-at-equal-validity", kind="ratio", must=True, title="Fewer calls, as many good stories",
-              text="Opening all that are at least 90 % sure takes at most half the calls of one at a time, on half-blank "
-              "stories at temperature 0, and loses at most 3 points of validity.",
+              text="Opening all that are at least 90 % sure takes at most half the calls of one at a time and loses at "
+              "most 3 points of validity, on half-blank stories at temperature 0.",
               unit="times fewer calls", baseline="one at a time: same network, order, blanks and noise",
               paper={"value": 2.45, "unit": "x", "where": "Fast-dLLM on GSM8K: 16.5 against 6.73 tokens a second"},
               threshold={"op": ">=", "value": 2.0}, measure=claims.calls_at_equal_validity),
@@ -268,8 +268,8 @@ RADD = Exhibit(
               unit="standard errors, largest gap", paper={"value": 0, "unit": "", "where": "theorem 2"},
               measure=radd_claims.four_losses_agree),
         Claim(id="time-net-cannot-cache", kind="exact", must=True, title="Told the time, answers age",
-              text="When a page stays the same from one step to the next, the timed network's answer changes each time, "
-              "the other's never.",
+              text="When a page stays the same from one step to the next, the timed network's answer changes each "
+              "time, the other's never.",
               unit="share of unchanged steps", baseline="the network that is not told the time",
               paper={"value": 1, "unit": "", "where": "section 4.1"}, measure=radd_claims.time_net_cannot_cache),
         Claim(id="radd-vs-sedd-bound", kind="difference", must=False, title="Is less told more learnt?",
