@@ -84,7 +84,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const word = named(value);
     const p = short(cell.chance ?? cell.p);
     if (cell.origin === "forced") return p ? t("say.forced", { p }) : t("say.forced.plain");
-    if (cell.state === "withdrawn") return t(cell.why === "discard" ? "say.withdrawn.discard" : "say.withdrawn", { word });
+    if (cell.state === "withdrawn") return t(["discard", "remask"].includes(cell.why) ? `say.withdrawn.${cell.why}` : "say.withdrawn", { word });
     if (cell.state === "proposed") return t("say.proposed", { p });
     if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: named(cell.draft) }) : t("say.kept", { word: named(cell.draft), u: fine(cell.u) });
     if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: fine(cell.u), draft: named(cell.struck ?? cell.draft), word });
@@ -152,7 +152,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (cell.dists.residual && cell.verdict === "rejected") keys.push("residual");
     if (cell.dists.before && cutWords(cell)) keys.push("cut");
     if (cell.dists.truth) keys.push("truth");
-    return make("p", { class: "uf-key" }, ...keys.map((n) => make("span", {}, make("i", { "data-name": n }), label(n))));
+    const alone = names.filter((n) => cell.dists[n]).length === 1;
+    const title = (n) => (alone && names.includes(n) ? t("inspector.model") : label(n));
+    return make("p", { class: "uf-key" }, ...keys.map((n) => make("span", {}, make("i", { "data-name": n }), title(n))));
   }
 
   /** The beginnings that were compared at this word, best first, and which of them went on. */

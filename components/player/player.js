@@ -205,8 +205,9 @@ function seen(state, cell) {
 
 function visibleTo(forward, cell) {
   if (!forward) return EMPTY;
-  const known = new Set(expand(forward.reads));
   const fixed = (c) => ["given", "committed"].includes(forward.cells[c]?.state);
+  // What a cache holds of a hidden cell is no word to be seen.
+  const known = new Set(expand(forward.reads).filter((c) => !["masked", "withdrawn"].includes(forward.cells[c]?.state)));
   const drafted = (c) => ["proposed", "accepted"].includes(forward.cells[c]?.state);
   let before = true;
   for (const c of expand(forward.computes)) {

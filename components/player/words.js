@@ -5,6 +5,7 @@ const ENGLISH = {
   "stage.calls": "calls",
   "stage.call": "call",
   "stage.draftcalls": "+ {n} of the small model",
+  "stage.steps": "step {n} of {m}",
   "stage.ms": "{n} ms",
   "stage.dots": "{n} of {m} calls",
   "stage.grid": "{title}: {n} words",
@@ -18,6 +19,7 @@ const ENGLISH = {
   "cell.name": "word {n}, {state}",
   "cell.value": "'{value}'",
   "cell.p": "probability {p}",
+  "cell.sure": "its best guess has {p}",
   "cell.struck": "instead of '{value}'",
   "cell.call": "decided in call {n}",
   "cell.picked": "to be blanked",
@@ -179,4 +181,4 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
-const SVG_NAMES = new Set(["svg", "path", "circle", "rect", "line", "g", "polyline"]);
+const SVG_NAMES = new Set(["svg", "path", "circle", "rect", "line", "g", "polyline", "text"]);

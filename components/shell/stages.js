@@ -3,6 +3,7 @@
 // given from player.state(lane) and nothing else.
 
 import { el, put, set } from "./dom.js";
+import * as curve from "../stage/curve.js";
 import * as gallery from "../stage/gallery.js";
 import * as tokens from "../stage/tokens.js";
 
@@ -33,7 +34,8 @@ export function mountStages(element, player, { lanes, strings, options = {} }) {
       const box = el("div", { class: "stage-group", "data-kind": kind });
       put(element, box);
       if (KINDS[kind]) shown.push(KINDS[kind].mount(box, player, { strings, options: { ...options, lanes: ids } }));
-      else put(box, el("p", { class: "no-stage" }, `${kind}: ${ids.join(", ")}`));
+      if (kind === "tokens") shown.push(curve.mount(put(element, el("div", { class: "stage-curve" })).lastElementChild, player, { strings, options: { lanes: ids } }));
+      if (!KINDS[kind]) put(box, el("p", { class: "no-stage" }, `${kind}: ${ids.join(", ")}`));
     }
   }
 

@@ -1,6 +1,7 @@
 // The stage for words: each lane is a page of a book. Blanks keep their width, every word has a second line for
 // the draft that was struck out, so nothing moves while the model writes.
 
+import { expand } from "../player/player.js";
 import { isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
 import { Head } from "./head.js";
 import { fade, orderColour, route } from "./thread.js";
@@ -104,6 +105,7 @@ class Page {
   constructor(id, player, t, settings) {
     Object.assign(this, { id, player, t, settings });
     this.views = [];
+    this.sure = new Map();
     this.home = 0;
     this.stale = true;
     this.reserve = 0;
@@ -166,11 +168,24 @@ class Page {
       widest: written(state.open ? 99 : state.blanks),
       most: Math.max(player.mostCalls, player.ended || state.open ? 0 : state.blanks, 1),
       unit: t(state.calls === 1 ? "stage.call" : "stage.calls"),
-      more: state.draftCalls ? t("stage.draftcalls", { n: state.draftCalls }) : "",
+      more: state.draftCalls ? t("stage.draftcalls", { n: state.draftCalls }) : this.#steps(state),
     });
   }
 
+  /** Where steps and calls are not the same thing, both are counted. */
+  #steps({ phase }) {
+    return phase?.unit === "step" && phase.of ? this.t("stage.steps", { n: phase.index + 1, m: phase.of }) : "";
+  }
+
   // ---- cells
+
+  /** How sure the latest call was of each cell that is still hidden: cell -> chance of its candidate. */
+  #readSureness(state) {
+    const measure = this.settings.pickBlanks ? null : state.measures.confidence;
+    if (this.measure === measure) return;
+    this.measure = measure;
+    this.sure = new Map(expand(measure?.cells).map((cell, i) => [cell, measure.values[i]]));
+  }
 
   #visible(state) {
     if (!state.open) return state.cells.length;
@@ -183,6 +198,7 @@ class Page {
     const count = this.#visible(state);
     const key = state.open ? `open ${count}` : state.cells.map((c, i) => (c.blank ? "_" : isPunctuation(c.value) ? "," : i)).join(" ");
     const focus = this.player.selection;
+    this.#readSureness(state);
     while (this.views.length < count) this.views.push(this.#makeCell(this.views.length));
     for (let i = 0; i < count; i++) this.#drawCell(this.views[i], state.cells[i], state, focus?.lane === this.id && focus.cell === i);
     if (this.flow !== key) {
@@ -230,7 +246,8 @@ class Page {
     const turn = picked && picking === "order" ? [...this.picked].indexOf(i) + 1 : 0;
     const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done && !picking;
     const other = picking ? null : this.settings.others?.[this.id]?.[i] ?? null;
-    const key = `${fresh} ${chosen} ${picking} ${picked} ${turn} ${this.settings.badges} ${state.open} ${other}`;
+    const sure = cell.state === "masked" ? this.sure.get(i) : undefined;
+    const key = `${fresh} ${chosen} ${picking} ${picked} ${turn} ${this.settings.badges} ${state.open} ${other} ${sure}`;
     if (view.cell === cell && view.key === key) return;
     view.cell = cell;
     view.key = key;
@@ -253,6 +270,8 @@ class Page {
     root.toggleAttribute("data-forced", cell.origin === "forced");
     root.toggleAttribute("data-picked", Boolean(picked));
     root.toggleAttribute("data-empty", value == null);
+    root.toggleAttribute("data-sure", sure != null);
+    if (sure != null) view.box.style.setProperty("--sure", sure.toFixed(3));
     root.setAttribute("aria-selected", String(Boolean(picking ? picked : chosen)));
     const wordChanged = text(view.label, shown(value));
     const mark = cell.origin === "forced" ? "\u25c6" : (MARKS[look] ?? "");
@@ -264,18 +283,19 @@ class Page {
     text(view.struck, below ? spelled(other, this.t) : struck);
     // A mark and a number share one corner; the mark goes first.
     text(view.badge, turn ? String(turn) : this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
-    root.setAttribute("aria-label", this.#name(i, cell, look, value, picked));
+    root.setAttribute("aria-label", this.#name(i, cell, look, value, picked, sure));
     if (cell.blank && !state.open && wordChanged) this.#shrink(view);
     if (state.open && wordChanged) this.stale = true;
   }
 
-  #name(i, cell, look, value, picked) {
+  #name(i, cell, look, value, picked, sure) {
     const { t } = this;
     const said = spelled(value, t);
     const parts = [t("cell.name", { n: i + 1, state: t(cell.origin === "forced" ? "state.forced" : `state.${look}`) })];
     if (said) parts.push(t("cell.value", { value: said }));
     const p = cell.state === "committed" ? (cell.chance ?? cell.p) : cell.p;
     if (p != null) parts.push(t("cell.p", { p: Number(p).toFixed(2) }));
+    if (sure != null) parts.push(t("cell.sure", { p: Number(sure).toFixed(2) }));
     if (cell.struck) parts.push(t("cell.struck", { value: spelled(cell.struck, t) }));
     if (cell.state === "committed") parts.push(t("cell.call", { n: cell.call }));
     if (this.settings.pickBlanks === "order" && picked) parts.push(t("cell.turn", { n: [...this.picked].indexOf(i) + 1 }));

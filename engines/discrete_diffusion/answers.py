@@ -35,13 +35,12 @@ class Ask:
     keep: bool = False
     sigma: float | None = None
 
-    def told(self) -> dict[str, Any]:
-        """The fields of its Forward that say what was read and computed."""
+    def told(self) -> tuple[list[int], list[int], list[int]]:
+        """Cells that were read from a cache, computed, and asked for: what its Forward says."""
         size = len(self.rows[0])
         computes = range(size) if self.computes is None else self.computes
         cached = sorted(set(range(size)) - set(computes))
-        return {"reads": [c for c in cached if c < self.shown], "computes": [c for c in computes if c < self.shown],
-                "predicts": self.cells}
+        return [c for c in cached if c < self.shown], [c for c in computes if c < self.shown], self.cells
 
 
 # A decoding loop: it is sent logits (rows, cells, V) after each Ask, and returns the summary of its Done.
@@ -61,7 +60,7 @@ def alone(loop: Loop, net: Net) -> Steps:
             sigma = None if item.sigma is None else [item.sigma] * len(item.rows)
             z = net(item.rows, item.cells, item.computes, item.keep, sigma, nfe=len(item.rows))
             answer = np.asarray(z, dtype=np.float64)
-            yield net.forward(**item.told(), mode="step" if item.computes or net.calls > 1 else "prefill")
+            yield net.forward(*item.told(), mode="step" if item.computes or net.calls > 1 else "prefill")
         else:
             yield item
 
@@ -83,8 +82,9 @@ def together(loops: Sequence[Loop], session: Any, name: str = "net") -> list[lis
             mine = z[start : start + len(ask.rows)][:, ask.cells]
             start += len(ask.rows)
             calls[i], nfe[i] = calls[i] + 1, nfe[i] + len(ask.rows)
-            told_ = {k: spans(v) for k, v in ask.told().items()}
-            out[i].append(Forward(net=name, mode="step", calls=calls[i], nfe=nfe[i], **told_))
+            reads, computes, predicts = (spans(cells) for cells in ask.told())
+            out[i].append(Forward(net=name, mode="step", calls=calls[i], nfe=nfe[i], reads=reads, computes=computes,
+                                  predicts=predicts))
             if further := _on(loops[i], mine, out[i]):
                 after[i] = further
         asks = after

@@ -225,7 +225,7 @@ CURVE: tuple[tuple[str, dict[str, Any]], ...] = (
 def rules_curve(trial: Trial) -> Iterator[Result]:
     """Validity of every rule; `here`: least open cells first minus random ones first, at a quarter of the calls."""
     seeds = trial.seeds(trial.size(64, at_least=16))
-    base = {"share": 60, "pattern": "random", "temperature": 1.0}
+    base: dict[str, Any] = {"share": 60, "pattern": "random", "temperature": 1.0}
     steps = round(0.6 * 57 / 4)
     valid, points = {}, []
     for name, more in CURVE:
@@ -244,8 +244,8 @@ BLOCKS = (4, 8, 16, 32, 64)
 def block_size(trial: Trial) -> Iterator[Result]:
     """Validity by size of the block when the network must also write the end; `here`: the best inner size minus all."""
     seeds = trial.seeds(trial.size(96, at_least=16))
-    base = {"share": 80, "pattern": "suffix", "ending": "free", "order": "confidence", "amount": "fixed", "steps": 32,
-            "temperature": 0.0}
+    base: dict[str, Any] = {"share": 80, "pattern": "suffix", "ending": "free", "order": "confidence",
+                            "amount": "fixed", "steps": 32, "temperature": 0.0}
     valid, points = {}, []
     for size in BLOCKS:
         _, valid[size], variety = figures(runs(trial, seeds, **base, block=size))

@@ -63,7 +63,7 @@ MASKED_DIFFUSION = Exhibit(
     paper=Paper(
         title="Simple and Effective Masked Diffusion Language Models; Large Language Diffusion Models; Fast-dLLM",
         authors="Sahoo et al.; Nie et al.; Wu et al.", venue="NeurIPS 2024 and after", arxiv="2406.07524",
-        links={"MDLM": "https://arxiv.org/abs/2406.07524", "LLaDA": "https://arxiv.org/abs/2502.09992",
+        links={"paper": "https://arxiv.org/abs/2406.07524", "LLaDA": "https://arxiv.org/abs/2502.09992",
                "Dream": "https://arxiv.org/abs/2508.15487", "Fast-dLLM": "https://arxiv.org/abs/2505.22618"},
     ),
     family="discrete_diffusion",
@@ -255,8 +255,9 @@ RADD = Exhibit(
     ),
     claims=(
         Claim(id="nfe-law", kind="ratio", must=True, title="How often it is asked",
-              text="Calls counted in the runs follow n (1 − (1 − 1/n)^l) within 3 %, for 8 to 512 steps.",
-              unit="counted over formula, at the worst number of steps",
+              text="Calls counted in runs of n steps over l blanks follow n (1 − (1 − 1/n)^l) within 3 %, for n from 8 "
+              "to 512. What the network says makes no difference to it.",
+              unit="counted over formula, at the worst n",
               paper={"value": 1, "unit": "", "where": "section 4.1"}, measure=radd_claims.nfe_law),
         Claim(id="cache-is-exact", kind="exact", must=True, title="The same text, fewer calls",
               text="With and without the cache, the same words are written in the same steps.", unit="share of runs",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +93,7 @@ class Network(nn.Module):
 
     def ask(self, depth: int, x: Tensor, turn: Tensor, told: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, L, e) of block `depth`."""
-        block = self.blocks[depth]
+        block = cast(Block, self.blocks[depth])
         shift, scale, *_ = parts(block.tell, told, 6)
         qkv = split_heads(block.qkv(modulated(block.norm_a(x), shift, scale)), 3 * self.heads)
         q, k, v = qkv.chunk(3, dim=1)
@@ -100,7 +101,7 @@ class Network(nn.Module):
 
     def answer(self, depth: int, x: Tensor, heard: Tensor, told: Tensor | None) -> Tensor:
         """x (B, L, d) after block `depth`, whose attention heard (B, H, L, e)."""
-        block = self.blocks[depth]
+        block = cast(Block, self.blocks[depth])
         _, _, gate, shift, scale, last = parts(block.tell, told, 6)
         x = x + gated(block.out(heard.transpose(1, 2).reshape(x.shape)), gate)
         inner = F.gelu(block.up(modulated(block.norm_b(x), shift, scale)), approximate="tanh")
@@ -192,7 +193,7 @@ class Session:
         return network.leave(x, told)[..., :-1]
 
     def _shape(self, rows: int, length: int) -> tuple[int, ...]:
-        config = self.network.config
+        config: dict[str, Any] = self.network.config
         return config["layers"], rows, config["heads"], length, config["width"] // config["heads"]
 
     def _size(self, rows: int, length: int) -> int:

@@ -106,11 +106,11 @@ class Reader:
 
         Call before they are written. Returns the sum so far, or None where it is not known.
         """
-        if not self.on or len(cells) < 2 or self.rows is None:
+        if not self.on or self.rows is None:
             return None
         with self.meter.preview():
             try:
-                self.price += stories.automaton().total_correlation(self.page.x, cells)
+                self.price += stories.automaton().total_correlation(self.page.x, cells) if len(cells) > 1 else 0.0
             except Refused:  # too many ways to count
                 return None
         return self.price

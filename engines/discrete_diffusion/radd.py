@@ -97,6 +97,7 @@ def reverse(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter, timed: b
         if z is None or not reuse:
             z = yield Ask([page.ids()], list(range(page.shown)), page.shown, sigma=sigma_bar(t[k]) if timed else None)
             calls += 1
+            assert z is not None
         elif note := pages.unchanged(idle := idle + 1):
             yield note
         yield Measure(name="evaluations", value=calls, unit="calls", x=k + 1)

@@ -116,7 +116,9 @@ def _laws(page: Page, s: SimpleNamespace, z: np.ndarray | None) -> np.ndarray:
     """p (T, V) from the logits of one or two pages: z = z_u + (w + 1)(z_c - z_u)."""
     assert z is not None
     if len(z) == 2:
-        return pages.laws(page, z[1] + (s.guidance + 1) * (z[0] - z[1]))
+        with np.errstate(invalid="ignore"):
+            pulled = z[1] + (s.guidance + 1) * (z[0] - z[1])
+        return pages.laws(page, np.where(np.isneginf(z[0]), -np.inf, pulled))  # impossible stays impossible
     return pages.laws(page, z[0])
 
 
@@ -176,7 +178,6 @@ def _taken_back(page: Page, reader: Reader, cells: list[int]) -> Iterator[Event]
         page.x[cell] = HIDDEN
     yield Withdraw(cells=cells, why="remask")
     reader.clash(cells)
-    said = " and ".join(spoken(w) for w in words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
-    verb = "is" if len(words) == 1 else "are"
+    said = ", ".join(spoken(w) for w in words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
     yield Note(key="diffusion.remask", args={"was": [w for w in words[:3] if w.isalpha()]}, cells=cells,
-               text=f"{said[0].upper()}{said[1:]} {verb} hidden again, to be written anew.")
+               text=f"Hidden again, to be written anew: {said}.")
