@@ -152,9 +152,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (cell.dists.residual && cell.verdict === "rejected") keys.push("residual");
     if (cell.dists.before && cutWords(cell)) keys.push("cut");
     if (cell.dists.truth) keys.push("truth");
-    const alone = names.filter((n) => cell.dists[n]).length === 1;
-    const title = (n) => (alone && names.includes(n) ? t("inspector.model") : label(n));
-    return make("p", { class: "uf-key" }, ...keys.map((n) => make("span", {}, make("i", { "data-name": n }), title(n))));
+    return make("p", { class: "uf-key" }, ...keys.map((n) => make("span", {}, make("i", { "data-name": n }), label(n))));
   }
 
   /** The beginnings that were compared at this word, best first, and which of them went on. */

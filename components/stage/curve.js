@@ -32,7 +32,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     last = key;
     const whole = lanes.flatMap(({ id }) => points(id, name, Infinity));
     const box = { width: element.clientWidth, x: Math.max(...whole.map((p) => p[0])), y: Math.max(...whole.map((p) => p[1]), 1e-9) };
-    const expected = CURVES[name] && points(lanes[0].id, CURVES[name], Infinity);
+    const expected = CURVES[name] && lanes.map(({ id }) => points(id, CURVES[name], Infinity)).find((own) => own.length);
     const lines = lanes.map(({ id, at }, i) => ({ id, kind: String(i), own: points(id, name, at) })).filter(({ own }) => own.length);
     const swatch = (kind, text) => make("span", {}, make("i", { "data-kind": kind }), text);
     caption.replaceChildren(t(`curve.${name}`), ...lines.map(({ id, own, kind }) => swatch(kind, `${player.title(id)}: ${short(own.at(-1)[1])}`)),

@@ -188,7 +188,7 @@ def figures(traces: list[list[Event]]) -> tuple[list[float], list[float], float]
     return nfe, valid, float(rules.entropies(p))
 
 
-GREEDY = {"temperature": 0.0, "share": 50, "pattern": "random", "order": "confidence"}
+GREEDY = {"temperature": 0.0, "share": 40, "pattern": "random", "order": "confidence"}
 POINTS = 0.03
 
 

@@ -110,9 +110,10 @@ class Reader:
             return None
         with self.meter.preview():
             try:
-                self.price += stories.automaton().total_correlation(self.page.x, cells) if len(cells) > 1 else 0.0
+                nats = stories.automaton().total_correlation(self.page.x, cells) if len(cells) > 1 else 0.0
             except Refused:  # too many ways to count
                 return None
+        self.price += nats if nats > 1e-9 else 0.0  # what is less is rounding
         return self.price
 
     def clash(self, cells: list[int]) -> Note | None:
@@ -135,7 +136,7 @@ def open_cells(page: Page, noise: Noise, reader: Reader, cells: list[int], drawn
     p, law (T, V): what the network says of these cells, and what was drawn from (p itself if nothing was filtered).
     """
     price, truth = reader.pay(cells), reader.truth(cells)
-    named = {"p": p} if np.shares_memory(law, p) or np.array_equal(law, p) else {"before": p, "after": law}
+    named = {"model": p} if np.array_equal(law, p) else {"before": p, "after": law}
     for origin, forced in (("forced", True), ("sampled", False)):
         if not (own := [i for i, d in enumerate(drawn) if d.forced is forced]):
             continue
