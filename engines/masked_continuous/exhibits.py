@@ -35,9 +35,9 @@ def _maskgit_nets(s: SimpleNamespace) -> list[str]:
 
 MAR = Exhibit(
     slug="mar",
-    title="Sets of patches, drawn from noise",
-    line="No list of codes: each patch is eight plain numbers. A transformer says what a patch needs, and a tiny "
-    "diffusion draws it, several patches at a time.",
+    title="Sets out of noise",
+    line="Each patch is eight plain numbers, not a code. A transformer says what a set of patches needs; a tiny "
+    "diffusion draws it.",
     paper=Paper(
         title="Autoregressive Image Generation without Vector Quantization",
         authors="Li, Tian, Li, Deng, He", venue="NeurIPS 2024", arxiv="2406.11838",
