@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+from engines import weights
 from engines.any_order import claims, page
 from engines.any_order.assd import assd, assd_ngram, one_by_one, parallel
 from engines.exhibit import (
@@ -21,15 +23,16 @@ from engines.exhibit import (
     Question,
     Words,
 )
-from engines.worlds import stories
+from engines.worlds import texts
 
 
 def _net(s: SimpleNamespace) -> list[str]:
-    return [page.NET]
+    return [page.net_of(s)]
 
 
 def _warm(s: SimpleNamespace) -> None:
-    stories.automaton()
+    if grammar := page.text_of(s).grammar:
+        grammar()
 
 
 ASSD = Exhibit(
@@ -56,7 +59,7 @@ ASSD = Exhibit(
             help="How many blanks are guessed in one call. One guess a round costs more calls than it saves."),
         Float(name="temperature", default=1.0, min=0.3, max=1.5, step=0.1, label="Temperature",
               help="How freely the model chooses among likely words."),
-        Cells(name="blanks", default="", label="Your blanks", max=stories.LENGTH,
+        Cells(name="blanks", default="", label="Your blanks", max=texts.LENGTH,
               help='Cells to blank, such as "3,5,9-12"; empty lets the seed choose.'),
         Words(name="story", default="", label="Your story", check=page.check_story,
               help="A story of your own, in the words that the model knows; empty takes the seed's."),
@@ -126,4 +129,5 @@ ASSD = Exhibit(
     "“she”, and “ending” a “page”",
 )
 
-EXHIBITS = (ASSD,)
+_TEXTS = {name: make().label for name, (make, net) in page.VOICES.items() if weights.path_of(net).exists()}
+EXHIBITS = (replace(ASSD, settings=(*texts.offer(_TEXTS), *ASSD.settings)),)

@@ -1,4 +1,4 @@
-"""Recipe of the any-subset net: random blanks, filled in ascending order, all scored in one pass.
+"""Recipes of the any-subset nets: random blanks, filled in ascending order, all scored in one pass.
 
 The order protocol of arXiv 2504.20456: a set of blanks has one order, from left to right, so the net learns 2^N
 questions instead of N!. A batch has one share of blanks, drawn from U(0.1, 1); each row has its own blanks.
@@ -9,7 +9,7 @@ drafts of self-speculation, would be noise (measured: 4-5 nats a guess where 0.5
 best). So a second term asks for blanks further ahead, given the ranks known at a random moment of the order.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from engines.any_order.model import END, Network
 from engines.training import Recipe, by_length, story_batches
-from engines.worlds import stories
+from engines.worlds import shakespeare, stories
 
 BATCH = 16
 JUDGED = 192
@@ -26,6 +26,9 @@ RATE = (0.1, 1.0)
 # Guesses ahead that are trained for each row, and what they weigh beside the joint loss.
 AHEAD, AHEAD_WEIGHT = 16, 0.5
 SHAPE = {"layers": 5, "width": 128, "heads": 4, "hidden": 344}
+# One layer less pays for the longer list of pieces.
+PIECES_SHAPE = {"layers": 4, "width": 128, "heads": 4, "hidden": 344}
+SHORTEST = 17
 
 
 def batches(part: int) -> list[Tensor]:
@@ -100,10 +103,35 @@ def judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
+def pieces_judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
+    """Bits a character of blanks in held-out Shakespeare, pages of 63 pieces, shares of blanks spread evenly."""
+    rows = shakespeare.held_out(count)[:, : stories.LENGTH - 1]
+    generator = torch.Generator().manual_seed(2504_20456)
+    total, asked = 0.0, []
+    for i, row in enumerate(rows):
+        length = len(row)
+        blanks = max(1, round((RATE[0] + (RATE[1] - RATE[0]) * (i + 0.5) / len(rows)) * length))
+        order = ascending(1, length, blanks, generator)
+        values = torch.from_numpy(np.append(row, END))[order[0]][None]
+        prompt = length + 1 - blanks
+        total += F.cross_entropy(network(order, values, prompt)[0], values[0, prompt:], reduction="sum").item()
+        asked.append(values[0, prompt:].numpy())
+    return shakespeare.bits(total, np.concatenate(asked)) | {"blanks": sum(map(len, asked))}
+
+
 def build() -> Network:
     return Network(vocab=len(stories.VOCAB), length=stories.LENGTH, **SHAPE)
 
 
+def build_pieces() -> Network:
+    return Network(vocab=shakespeare.PIECES, length=stories.LENGTH, **PIECES_SHAPE)
+
+
 RECIPES = {
     "any_order/subset": Recipe("any_order/subset", build, batches, loss, judge, steps=14_000, muon=True),
+    "any_order/shakespeare": Recipe(
+        "any_order/shakespeare", build_pieces, partial(shakespeare.batches, BATCH, shortest=SHORTEST, end=True), loss,
+        pieces_judge, steps=14_000, muon=True, weight_decay=0.1,
+    ),
 }
