@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--seed", type=int)
     verb.add_argument("--set", nargs="*", action="extend", default=[], metavar="name=value")
     verb.add_argument("--lane", action="append")
+    verb.add_argument("--checkpoint", metavar="hub:ORG/NAME", help="write with a public network, or with a folder's")
+    verb.add_argument("--draft", metavar="hub:ORG/NAME", help="a smaller one of the same series that guesses for it")
     verb = verbs.add_parser("measure", help="measure an exhibit's claims")
     verb.add_argument("slug")
     verb.add_argument("--effort", type=float, default=1.0, help="1 takes up to two minutes")
@@ -100,12 +102,25 @@ def _run(args: argparse.Namespace) -> None:
     from engines import events, runtime  # noqa: PLC0415
 
     settings = pairs(args.set)
+    if args.checkpoint or args.draft:
+        settings = {"text": _offer(args)} | settings
     header = runtime.header(args.slug, settings, args.seed, lanes=args.lane)
     out = list(runtime.run(args.slug, settings, args.seed, lanes=args.lane))
     sys.stdout.write(events.write_trace(header, out))
     for event in out:
         if isinstance(event, events.Failed):
             raise UnfoldError(f"lane {event.lane!r} broke: {event.message}", event.fix)
+
+
+def _offer(args: argparse.Namespace) -> str:
+    """Load what --checkpoint and --draft name; the value of the setting `text` that chooses it."""
+    from engines.next_token import checkpoints, exhibits  # noqa: PLC0415
+
+    if not args.checkpoint:
+        raise Refused("--draft guesses for a --checkpoint; name that too", "checkpoint")
+    if args.slug not in (slugs := [e.slug for e in exhibits.EXHIBITS]):
+        raise Refused(f"--checkpoint goes with {' and '.join(slugs)}", "checkpoint")
+    return checkpoints.offer(args.checkpoint, args.draft)
 
 
 def _measure(args: argparse.Namespace) -> None:

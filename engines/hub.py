@@ -25,7 +25,8 @@ def asking(what: str, fix: str = "") -> Iterator[None]:
         raise Unreachable(f"{what} is not on the Hub", "Check the spelling of ORG/NAME." + f" {fix}".rstrip()
                           ) from error
     except errors.RevisionNotFoundError as error:
-        raise Unreachable(f"{what} has no such revision", "Name a commit, branch or tag that its page lists.") from error
+        raise Unreachable(f"{what} has no such revision", "Name a commit, branch or tag that its page lists."
+                          ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HTTPError, OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         why = f"the Hub answered {status}" if status else "there is no network, or the Hub does not answer"

@@ -129,5 +129,5 @@ ASSD = Exhibit(
     "“she”, and “ending” a “page”",
 )
 
-_TEXTS = {name: make().label for name, (make, net) in page.VOICES.items() if weights.path_of(net).exists()}
+_TEXTS = {name: make().label for name, (make, net) in page.VOICES.items() if weights.has(net)}
 EXHIBITS = (replace(ASSD, settings=(*texts.offer(_TEXTS), *ASSD.settings)),)

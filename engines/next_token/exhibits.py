@@ -60,7 +60,8 @@ def _drafted(s: SimpleNamespace, seed: int) -> None:
     """Refuse who cannot guess this text."""
     voice = page.voice(s)
     if s.draft == "net" and not voice.small:
-        raise Refused("no small model came with this text; let copying, anything or the big model guess", "draft")
+        raise Refused("no small model came with this text; let copying, anything or the big model guess, "
+                      "or name one with --draft", "draft")
     if s.draft == "bigram" and not voice.text().pairs:
         raise Refused("nobody counted the word pairs of this text; let copying, anything or the big model guess",
                       "draft")

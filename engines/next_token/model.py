@@ -72,6 +72,8 @@ class Session:
     `last` tells what the latest call did: {"reads": positions taken from the cache, "computes": positions computed}.
     """
 
+    begin = BOS
+
     def __init__(self, network: Network):
         config = network.config
         self.network = network
@@ -101,26 +103,27 @@ class Session:
         tokens = list(tokens)
         if not 1 <= predict <= len(tokens) <= self.capacity:
             raise ValueError(f"want 1 <= predict <= positions <= {self.capacity}, got {predict}, {len(tokens)}")
-        if tokens[0] != BOS:
-            raise ValueError(f"a sequence starts with BOS ({BOS}), not with {tokens[0]}")
+        if tokens[0] != self.begin:
+            raise ValueError(f"a sequence starts with BOS ({self.begin}), not with {tokens[0]}")
         # A position whose logits are wanted is computed even when it is known: only keys and values are kept.
         start = min(common_prefix(self.tokens, tokens), len(tokens) - predict)
         # If this call is interrupted, what lies beyond `start` must not be believed by the next one.
         self.tokens = tokens[:start]
-        logits = self._advance(tokens, start, predict)
+        logits = self._advance([tokens], start, predict)[0]
         self.tokens = tokens
         self.last = {"reads": list(range(start)), "computes": list(range(start, len(tokens)))}
         return logits
 
     @torch.inference_mode()
-    def _advance(self, tokens: list[int], start: int, predict: int) -> Tensor:
-        network, heads, new = self.network, self.heads, len(tokens) - start
-        turn = network.turn[start : len(tokens)]
+    def _advance(self, texts: list[list[int]], start: int, predict: int) -> Tensor:
+        """Logits (B, predict, V) of B texts of one length, whose positions before `start` are in the cache."""
+        network, heads, length = self.network, self.heads, len(texts[0])
+        new, turn = length - start, network.turn[start:length]
         # One new position sees everything; the first positions of all are plainly causal; else row i sees start + i.
         mask = None
         if start and new > 1:
-            mask = torch.ones(new, len(tokens), dtype=torch.bool).tril(start)
-        x = F.embedding(torch.tensor([tokens[start:]]), network.embed)
+            mask = torch.ones(new, length, dtype=torch.bool).tril(start)
+        x = F.embedding(torch.tensor([text[start:] for text in texts]), network.embed)
         for i, layer in enumerate(self.layers):
             qkv = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads)
             qk = rotate(qkv[:, : 2 * heads], turn)
@@ -129,4 +132,4 @@ class Session:
                 qk[:, :heads], k, v, attn_mask=mask, is_causal=not start and new > 1
             )
             x = finish(x, heard, layer)
-        return F.linear(norm(x[0, new - predict :], network.norm), network.embed) + network.closed
+        return F.linear(norm(x[:, new - predict :], network.norm), network.embed) + network.closed

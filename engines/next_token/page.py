@@ -34,7 +34,7 @@ class Voice:
     small: str | None
 
     def stored(self) -> bool:
-        return all(name is None or weights.path_of(name).exists() for name in (self.target, self.small))
+        return all(name is None or weights.has(name) for name in (self.target, self.small))
 
 
 # What the setting `text` can name; a public checkpoint is added when the process starts (`checkpoints.offer`).
