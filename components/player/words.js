@@ -137,7 +137,8 @@ export function shown(value) {
   if (value == null) return "";
   if (ENDS.has(value)) return "\u220e";
   if (isBreak(value)) return "\u21b5".repeat(Math.min(value.split("\n").length - 1, 2));
-  return typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
+  if (typeof value === "number") return String(Math.round(value * 1000) / 1000);
+  return String(value).trim() || (value ? "\u2423" : "");
 }
 
 

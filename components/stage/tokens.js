@@ -382,7 +382,7 @@ class Page {
         if (!word || isPad(word)) continue;
         const joins = hugs(cell.value, state);
         if (isBreak(cell.value)) {
-          rows += 1;
+          rows += 1 + 2 / 13; // a line and the gap that its end takes: .5 of 3.25 rem
           used = 0;
           continue;
         }
