@@ -35,7 +35,10 @@ class Network(nn.Module):
     turn: Tensor
     closed: Tensor
 
-    def __init__(self, vocab: int, layers: int, width: int, heads: int, hidden: int, length: int = 64):
+    def __init__(
+        self, vocab: int, layers: int, width: int, heads: int, hidden: int, length: int = 64, endless: int = 0
+    ):
+        """endless 1: the text has no end of its own, so END is never predicted."""
         super().__init__()
         self.config = {
             "vocab": vocab,
@@ -44,12 +47,13 @@ class Network(nn.Module):
             "heads": heads,
             "hidden": hidden,
             "length": length,
+            "endless": endless,
         }
         self.embed = nn.Parameter(torch.randn(vocab, width) * 0.05)
         self.blocks = nn.ModuleList(Block(width, hidden, layers) for _ in range(layers))
         self.norm = nn.Parameter(torch.ones(width))
         self.register_buffer("turn", rotary_table(length + 1, width // heads), persistent=False)
-        self.register_buffer("closed", closed_entries(vocab, NEVER), persistent=False)
+        self.register_buffer("closed", closed_entries(vocab, (*NEVER, END) if endless else NEVER), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, L) int64, the first of each row BOS -> logits (B, L, V) for the cell after each position."""

@@ -91,7 +91,7 @@ def build(shape: dict[str, int]) -> Network:
 
 
 def build_pieces(shape: dict[str, int]) -> Network:
-    return Network(vocab=shakespeare.PIECES, length=stories.LENGTH, **shape)
+    return Network(vocab=shakespeare.PIECES, length=stories.LENGTH, endless=1, **shape)
 
 
 RECIPES = {

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from engines.errors import BadWeights, Refused, Unreachable
 from engines.hub import asking
-from engines.worlds.stories import BOS, END, SPECIALS
+from engines.worlds.stories import BOS, END, MASK, PAD, SPECIALS
 from engines.worlds.texts import LENGTH, Text, log_counts
 
 PIECES = 2_048
@@ -260,9 +260,9 @@ def pairs() -> np.ndarray:
     except (OSError, ValueError, KeyError) as error:
         raise BadWeights(f"{pairs_file().name} is missing or damaged; fetch it again, or make it with "
                          "`python -m engines world shakespeare --text FILE`") from error
-    table = log_counts(np.array([[BOS, END]]), size)
+    table = log_counts(np.empty((0, 2), dtype=np.int64), size)
     table[pair // size, pair % size] = np.log(count + 0.01)
-    table[:, END] = np.log(0.01)
+    table[:, END] = np.log(1e-300)
     return table
 
 
@@ -270,4 +270,4 @@ def pairs() -> np.ndarray:
 def text() -> Text:
     """SHAKESPEARE as the rooms of words know it."""
     return Text(name="shakespeare", label="Shakespeare", words=pieces().words, encode=pieces().encode,
-                passage=passage, spaced=True, pairs=pairs)
+                passage=passage, spaced=True, pairs=pairs, silent=(PAD, END, BOS, MASK))
