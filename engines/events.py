@@ -55,7 +55,11 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Begin(Event):
-    """A lane starts: its canvases, the networks that it may call, and the cells that were given."""
+    """A lane starts: its canvases, the networks that it may call, and the cells that were given.
+
+    Roles of networks: target (its calls are the lane's), draft, head (called many times for one call of the target),
+    decoder (tokens into pictures).
+    """
 
     kind: ClassVar[str] = "begin"
     title: str

@@ -1,6 +1,7 @@
 // The inspector: how one word was decided. Both distributions as paired bars with both numbers, the grammar's truth
 // as an ink line, the number line on which a guess was kept or struck, and what the cell could see.
 
+import { isPicture } from "../player/player.js";
 import { fine, isEnd, isPad, make, short, spelled, words } from "../player/words.js";
 import * as square from "./square.js";
 
@@ -31,14 +32,19 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const focus = player.focus();
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
-    const picture = square.isPicture(state);
+    const picture = isPicture(state?.canvas);
     const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, picture && square.stamp(player, focus.lane, state)];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : [make("p", { class: "uf-empty" }, t("inspector.empty"))]));
+    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : [empty()]));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
+  }
+
+  function empty() {
+    const picture = player.lanes.some((id) => isPicture(player.events(id)[0]?.canvases?.[0]));
+    return make("p", { class: "uf-empty" }, t(picture ? "inspector.empty.square" : "inspector.empty"));
   }
 
   function redraw() {

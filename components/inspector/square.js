@@ -4,13 +4,10 @@
 import { make, short, shown } from "../player/words.js";
 import { sheetOf, shotsOf } from "../stage/picture.js";
 
-const KINDS = new Set(["grid", "pyramid"]);
 const ORDER = ["unconditional", "conditional", "guided", "q", "p", "before", "after"];
 const MOST = 6;
 const SWATCH = 30;
 const PATCH = 84;
-
-export const isPicture = (state) => KINDS.has(state?.canvas?.kind);
 
 /** What a drawing of this square also depends on, beside its cell: the newest preview. */
 export function stamp(player, lane, state) {

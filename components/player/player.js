@@ -12,11 +12,9 @@ const VISIBLE = new Set(["propose", "accept", "reject", "commit", "withdraw", "p
 const HOLD = { propose: 620, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200 };
 
 /** What a net is to its lane: "draft", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
-export function roleOf({ id, role }) {
-  if (role === "draft") return "draft";
-  if (role === "decoder" || id.startsWith("tokenizers/")) return "decoder";
-  return role === "head" || id.endsWith(".head") ? "head" : "main";
-}
+const PICTURES = new Set(["grid", "pyramid"]);
+/** Is this canvas a picture, so that its cells are places and not words? */
+export const isPicture = (canvas) => PICTURES.has(canvas?.kind);
 const EMPTY = Object.freeze([]);
 
 /** Expand cells given as integers or half-open [start, stop] pairs. */
@@ -246,7 +244,7 @@ class Lane {
     const drafts = (event.nets ?? []).filter((n) => n.role === "draft").map((n) => n.id);
     if (drafts.length < (event.nets ?? []).length) this.draftNets = new Set(drafts);
     this.nets = event.nets ?? EMPTY;
-    this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(roleOf(n))).map((n) => n.id));
+    this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(n.role)).map((n) => n.id));
     this.kind = canvas?.kind;
     this.expected = this.kind === "pyramid" ? canvas.shape.length : null;
   }

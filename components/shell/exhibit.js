@@ -5,10 +5,10 @@ import { el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
-import { Player, expand } from "../player/player.js";
+import { Player, expand, isPicture } from "../player/player.js";
 import * as table from "../player/table.js";
 import * as inspector from "../inspector/inspector.js";
-import { isPicture, placeOf } from "../inspector/square.js";
+import { placeOf } from "../inspector/square.js";
 import * as timeline from "../timeline/timeline.js";
 import { mountNote } from "../stage/note.js";
 import { mountStages } from "./stages.js";
@@ -362,7 +362,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(`whatif.${which}`));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
-    const picture = isPicture({ canvas });
+    const picture = isPicture(canvas);
     const key = `${picture ? "whatif.square" : "whatif"}.${forced.length > 1 ? "more" : "one"}`;
     set(whatIf,
       el("p", {}, last ? words(key, { cell: last.cell + 1, place: picture && placeOf(words, canvas, last.cell), more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",

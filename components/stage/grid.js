@@ -1,9 +1,10 @@
 // A picture of h x w squares that are chosen one by one or in sets: what is not chosen yet is paper over the picture,
 // what is chosen but not painted yet bears a mark, the newest choice is outlined.
 
-import { expand, roleOf } from "../player/player.js";
+import { expand } from "../player/player.js";
 import { make, short, shown } from "../player/words.js";
-import { Frame, Head, Ink, mark, sheetOf, write } from "./picture.js";
+import { Head, write } from "./head.js";
+import { callsOf, Frame, Ink, mark, sheetOf } from "./picture.js";
 import { fade, orderColour } from "./thread.js";
 
 const ROW = { under: 32, beside: 16 }; // squares of the tape in one row
@@ -91,7 +92,8 @@ export class GridLane {
     this.sheet ??= sheetOf(this.settings.codes, state.nets, this.redraw);
     mark(this.root, "data-done", Boolean(state.done));
     this.head.root.hidden = this.settings.heads === false;
-    this.head.draw(state, t("picture.squares", { n: state.written, m: h * w }));
+    const squares = (n) => t("picture.squares", { n, m: h * w });
+    this.head.draw(state, { said: squares(state.written), widest: squares(h * w), ...callsOf(player, this.id, state, t) });
     mark(frame.grid, "aria-label", t("picture.grid", { title: player.title(this.id), h, w }));
     this.#offerHeat(state);
     if (this.way && this.way.value !== this.settings.thread) this.way.value = this.settings.thread;
@@ -326,7 +328,7 @@ export class GridLane {
 
   #drawShares(state) {
     const lane = this.player.lane(this.id);
-    const heads = (state.nets ?? []).filter((net) => roleOf(net) === "head");
+    const heads = (state.nets ?? []).filter((net) => net.role === "head");
     this.time.hidden = !heads.length;
     if (!heads.length) return;
     if (this.sums.at > state.n || this.sums.events !== lane.events) this.sums = { at: -1, ms: new Map(), events: lane.events };
@@ -336,7 +338,7 @@ export class GridLane {
     }
     this.sums.at = state.n;
     const head = heads.reduce((a, net) => a + (this.sums.ms.get(net.id) ?? 0), 0);
-    const rest = (state.nets ?? []).filter((net) => ["main", "draft"].includes(roleOf(net))).reduce((a, net) => a + (this.sums.ms.get(net.id) ?? 0), 0);
+    const rest = (state.nets ?? []).filter((net) => ["target", "draft"].includes(net.role)).reduce((a, net) => a + (this.sums.ms.get(net.id) ?? 0), 0);
     const key = `${Math.round(head)} ${Math.round(rest)}`;
     if (key === this.shareKey) return;
     this.shareKey = key;

@@ -1,7 +1,6 @@
-// What the picture stages share: decoded previews, the head of a lane, and the frame: a picture with a grid of squares
+// What the picture stages share: decoded previews and the frame: a picture with a grid of squares
 // over it that can be walked, pointed at and chosen.
 
-import { roleOf } from "../player/player.js";
 import { make } from "../player/words.js";
 
 const MIME = { png: "image/png", webp: "image/webp" };
@@ -115,7 +114,7 @@ const PATCH = 8;
  * codes: {tokenizer: url of 32 patches to a row}; only pictures of this site or data: URLs of png and webp are read.
  */
 export function sheetOf(codes, nets, onready) {
-  const id = (nets ?? []).find((net) => roleOf(net) === "decoder")?.id;
+  const id = (nets ?? []).find((net) => net.role === "decoder")?.id;
   const url = id && (codes?.[id] ?? codes?.[id.split("/").pop()]);
   if (typeof url !== "string" || !/^(data:image\/(png|webp);base64,|[\w./-]+$)/.test(url) || url.startsWith("//")) return null;
   let sheet = SHEETS.get(url);
@@ -143,48 +142,11 @@ function patch(image, pen, code, x, y, side) {
   return true;
 }
 
-// ---- the head of a lane: title, what is done, calls as dots
-
-export class Head {
-  constructor(t, player, lane) {
-    Object.assign(this, { t, player, lane });
-    this.title = make("h3", { class: "uf-lane-title" });
-    this.count = make("span", { class: "uf-lane-count" });
-    this.ms = make("span", { class: "uf-lane-ms" });
-    this.dots = make("svg", { class: "uf-dots", role: "img" });
-    this.number = make("b", { class: "uf-lane-number" });
-    this.unit = make("span", { class: "uf-lane-unit" });
-    this.root = make("header", { class: "uf-lane-head" },
-      make("div", { class: "uf-lane-left" }, this.title, make("span", { class: "uf-lane-facts" }, this.count, this.ms)),
-      make("div", { class: "uf-lane-calls" }, this.dots, make("span", { class: "uf-lane-total" }, this.number, this.unit)));
-  }
-
-  draw(state, said) {
-    const { t, player } = this;
-    write(this.title, player.title(this.lane));
-    write(this.count, said);
-    write(this.ms, t("stage.ms", { n: state.t < 10 ? state.t.toFixed(1) : Math.round(state.t) }));
-    write(this.number, String(state.calls));
-    const record = player.lane(this.lane);
-    const most = Math.max(player.ended ? record.calls : record.expected ?? state.blanks, state.calls, 1);
-    write(this.unit, t("picture.calls", { m: most }));
-    this.dots.setAttribute("aria-label", t("stage.dots", { n: state.calls, m: most }));
-    if (this.most !== most) this.#lay(most);
-    this.views.forEach((dot, i) => dot.classList.toggle("is-on", i < state.calls));
-  }
-
-  // Many calls stand in rows, so that a dot stays a dot.
-  #lay(most) {
-    this.most = most;
-    const rows = most > 56 ? 3 : most > 28 ? 2 : 1;
-    const columns = Math.ceil(most / rows);
-    const gap = Math.min(11, 220 / columns);
-    const r = Math.min(gap * 0.36, 3.6);
-    this.views = Array.from({ length: most }, (_, i) => make("circle", { cx: gap / 2 + (i % columns) * gap, cy: 6 + Math.floor(i / columns) * 8.5, r }));
-    this.dots.setAttribute("viewBox", `0 0 ${columns * gap} ${12 + (rows - 1) * 8.5}`);
-    this.dots.style.width = `${(columns * gap) / 16}rem`;
-    this.dots.replaceChildren(...this.views);
-  }
+/** What the head of a picture says of calls: as many dots as the run will need. */
+export function callsOf(player, lane, state, t) {
+  const record = player.lane(lane);
+  const most = Math.max(player.ended ? record.calls : record.expected ?? state.blanks, state.calls, 1);
+  return { most, unit: t("picture.calls", { m: most }) };
 }
 
 /** The page's colours for a pen, read once until `forget()`. */
@@ -332,11 +294,6 @@ export class Frame {
     event.preventDefault();
     event.stopPropagation();
   }
-}
-
-/** Set text only where it differs. */
-export function write(element, value) {
-  if (element.textContent !== value) element.textContent = value;
 }
 
 /** Set or drop an attribute only where it differs. */

@@ -4,7 +4,8 @@
 import { expand } from "../player/player.js";
 import { make, short, shown } from "../player/words.js";
 import { sentence } from "./grid.js";
-import { Frame, Head, Ink, mark, write } from "./picture.js";
+import { Head, write } from "./head.js";
+import { callsOf, Frame, Ink, mark } from "./picture.js";
 import { orderColour } from "./thread.js";
 
 const VIEWS = ["picture", "residual"];
@@ -133,7 +134,9 @@ export class PyramidLane {
     mark(frame.root, "data-lines", !whole);
     mark(frame.root, "data-empty", !shot);
     mark(frame.root, "data-view", view);
-    this.head.draw(state, view === "other" ? t("picture.now.other") : view === "residual" ? t("picture.now.adds", { h: scale.h, w: scale.w }) : this.#captionOf(scale, shot, newest));
+    const adds = () => t("picture.now.adds", { h: scale.h, w: scale.w });
+    const said = view === "other" ? t("picture.now.other") : view === "residual" ? adds() : this.#captionOf(scale, shot, newest);
+    this.head.draw(state, { said, ...callsOf(player, this.id, state, t) });
     this.follow.hidden = !this.pinned;
     this.#drawSquares(state, scale);
     this.#drawTiles(state, newest);

@@ -2,6 +2,7 @@
 // the draft that was struck out, so nothing moves while the model writes.
 
 import { isBreak, isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
+import { Head } from "./head.js";
 import { fade, orderColour, route } from "./thread.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
@@ -108,30 +109,16 @@ class Page {
     this.threadKey = "";
     this.links = new Map();
     this.root = make("section", { class: "uf-lane", "data-lane": id });
-    this.#head();
+    this.head = new Head(t, player, id);
     this.svg = make("svg", { class: "uf-thread", "aria-hidden": "true" });
     this.row = make("div", { role: "row", class: "uf-words" });
     this.grid = make("div", { role: "grid", class: "uf-grid" }, this.row);
     this.page = make("div", { class: "uf-page" }, this.svg, this.grid);
-    this.root.append(this.page);
+    this.root.append(this.head.root, this.page);
     this.grid.addEventListener("click", (e) => this.#click(e));
     this.grid.addEventListener("keydown", (e) => this.#key(e));
     this.grid.addEventListener("focusin", (e) => this.#roam(e.target.closest(".uf-cell")));
     this.repick();
-  }
-
-  #head() {
-    this.title = make("h3", { class: "uf-lane-title" });
-    this.count = make("span", { class: "uf-lane-count" });
-    this.ms = make("span", { class: "uf-lane-ms", title: this.t("stage.ms.title") });
-    this.dots = make("svg", { class: "uf-dots", role: "img" });
-    this.number = make("b", { class: "uf-lane-number" });
-    this.unit = make("span", { class: "uf-lane-unit" });
-    this.drafts = make("span", { class: "uf-lane-drafts" });
-    const calls = make("div", { class: "uf-lane-calls" }, this.dots, make("span", { class: "uf-lane-total", title: this.t("stage.calls.title") }, this.number, this.unit));
-    const facts = make("span", { class: "uf-lane-facts" }, this.count, this.ms, this.drafts);
-    const left = make("div", { class: "uf-lane-left" }, this.title, facts);
-    this.root.append(make("header", { class: "uf-lane-head" }, left, calls));
   }
 
   repick() {
@@ -148,7 +135,7 @@ class Page {
     this.root.toggleAttribute("data-picking", Boolean(settings.pickBlanks));
     this.root.toggleAttribute("data-drafts", player.lane(this.id).draftNets.size > 0);
     this.root.toggleAttribute("data-done", Boolean(state.done));
-    this.root.querySelector(".uf-lane-head").hidden = settings.heads === false;
+    this.head.root.hidden = settings.heads === false;
     const grid = t("stage.grid", { title: player.title(this.id), n: state.cells.length });
     if (this.grid.getAttribute("aria-label") !== grid) this.grid.setAttribute("aria-label", grid);
     if (settings.pickBlanks && !this.picked) {
@@ -163,35 +150,14 @@ class Page {
 
   #drawHead(state) {
     const { t, player } = this;
-    text(this.title, player.title(this.id));
-    if (this.settings.pickBlanks && this.picked) text(this.count, t("stage.picked", { n: this.picked.size }));
-    else text(this.count, state.open ? t("stage.written", { n: state.written }) : t("stage.blanks", { n: state.written, m: state.blanks }));
-    // Room for the last count, so that the head never breaks differently while the numbers grow.
-    const widest = state.open ? t("stage.written", { n: 99 }) : t("stage.blanks", { n: state.blanks, m: state.blanks });
-    this.count.style.minWidth = `${(widest.length * 0.5).toFixed(1)}em`;
-    text(this.ms, t("stage.ms", { n: state.t < 10 ? state.t.toFixed(1) : Math.round(state.t) }));
-    text(this.drafts, state.draftCalls ? t("stage.draftcalls", { n: state.draftCalls }) : "");
-    text(this.number, String(state.calls));
-    text(this.unit, state.calls === 1 ? t("stage.call") : t("stage.calls"));
-    const most = Math.max(player.mostCalls, player.ended ? 0 : state.open ? 0 : state.blanks, 1);
-    this.dots.setAttribute("aria-label", t("stage.dots", { n: state.calls, m: most }));
-    const narrow = this.root.clientWidth < 480;
-    if (this.most !== most || this.narrow !== narrow) this.#layDots(most, narrow);
-    this.dotViews.forEach((dot, i) => dot.classList.toggle("is-on", i < state.calls));
-  }
-
-  #layDots(most, narrow) {
-    this.most = most;
-    this.narrow = narrow;
-    // Many calls stand in rows, so that a dot stays a dot.
-    const rows = Math.min(3, Math.ceil(most / (narrow ? 14 : 28)));
-    const columns = Math.ceil(most / rows);
-    const gap = Math.min(11, 220 / columns);
-    const r = Math.min(gap * 0.36, 3.6);
-    this.dotViews = Array.from({ length: most }, (_, i) => make("circle", { cx: gap / 2 + (i % columns) * gap, cy: 6 + Math.floor(i / columns) * 8.5, r }));
-    this.dots.setAttribute("viewBox", `0 0 ${columns * gap} ${12 + (rows - 1) * 8.5}`);
-    this.dots.style.width = `${(columns * gap) / 16}rem`;
-    this.dots.replaceChildren(...this.dotViews);
+    const written = (n) => (state.open ? t("stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
+    this.head.draw(state, {
+      said: this.settings.pickBlanks && this.picked ? t("stage.picked", { n: this.picked.size }) : written(state.written),
+      widest: written(state.open ? 99 : state.blanks),
+      most: Math.max(player.mostCalls, player.ended || state.open ? 0 : state.blanks, 1),
+      unit: t(state.calls === 1 ? "stage.call" : "stage.calls"),
+      more: state.draftCalls ? t("stage.draftcalls", { n: state.draftCalls }) : "",
+    });
   }
 
   // ---- cells

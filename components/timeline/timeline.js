@@ -1,6 +1,7 @@
 // The timeline: one strip a lane, a shape for each kind of event, a playhead, and the buttons of a player.
 // The strips are painted once per change of the trace; moving the playhead moves two elements and paints nothing.
 
+import { isPicture } from "../player/player.js";
 import { make, words } from "../player/words.js";
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
@@ -34,6 +35,14 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   };
   const speed = choose(t("timeline.speed"), SPEEDS.map((s) => [String(s), `${s}\u00d7`]), String(player.speed), (v) => player.setSpeed(Number(v)));
   const unit = choose(t("timeline.step"), ["event", "forward", "commit", "phase"].map((u) => [u, t(`timeline.step.${u}`)]), player.granularity, (v) => player.setGranularity(v));
+  // What is written, and what a round is called, the run itself says.
+  function nameUnits() {
+    const firsts = player.lanes.map((id) => player.events(id));
+    const picture = firsts.some(([begin]) => isPicture(begin?.canvases?.[0]));
+    const phase = firsts.flatMap((events) => events.find((e) => e.kind === "phase")?.unit ?? []).at(0);
+    unit.options[2].textContent = t(picture ? "timeline.step.place" : "timeline.step.commit");
+    unit.options[3].textContent = phase ? t(`timeline.unit.${phase}`) : t("timeline.step.phase");
+  }
   const clock = choose(t("timeline.clock"), ["event", "calls", "clock"].map((c) => [c, t(`timeline.clock.${c}`)]), player.clock, (v) => player.setClock(v));
   const pick = (name, select) => make("label", { class: "uf-pick" }, name, select);
   const where = make("span", { class: "uf-where" });
@@ -75,6 +84,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 
   function paint() {
     order = player.layout();
+    nameUnits();
     width = strips.clientWidth;
     if (!width) return;
     colours ??= palette();

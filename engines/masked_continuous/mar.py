@@ -48,8 +48,7 @@ def mar(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     # The paper's permutation is consumed from its end, so it is the order of drawing, reversed.
     sets = sets_of(ORDER.cells_of(s.order, SIDE, SIDE, noise)[::-1], rule.sets)
     yield Begin(title="Sets of continuous tokens", canvases=[{"id": "tokens", "kind": "grid", "shape": [SIDE, SIDE]}],
-                nets=[meter.card(NET, "says what each place needs"), meter.card(head.name, "draws the tokens"),
-                      meter.card(VAE, "turns tokens into a picture")])
+                nets=[meter.card(NET, "target"), meter.card(head.name, "head"), meter.card(VAE, "decoder")])
     yield canvas.caption_note(objects)
     latents, done = torch.zeros(1, PLACES, net.session.head.head.channels), list[int]()
     K = len(sets)

@@ -40,7 +40,7 @@ def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     net, paint = meter.net(TWIN), Painter(meter, VQ, on=s.previews)
     rule, objects = canvas.rule_of(s), asked(s.caption, noise.seed)
     yield Begin(title="Sets of codes", canvases=[{"id": "codes", "kind": "grid", "shape": [SIDE, SIDE]}],
-                nets=[meter.card(TWIN, "says what each place needs"), meter.card(VQ, "turns codes into a picture")])
+                nets=[meter.card(TWIN, "target"), meter.card(VQ, "decoder")])
     yield canvas.caption_note(objects)
     ids, K = torch.full((1, PLACES), -1), rule.sets
     for k, m in enumerate(lengths(PLACES, K)):

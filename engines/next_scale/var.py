@@ -42,7 +42,7 @@ def var(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     scales, known = tokenizer.scales, request.known
     K, ends = len(scales), list(accumulate(p * p for p in scales))
     yield Begin(title="Scale by scale", canvases=[{"id": CANVAS, "kind": "pyramid", "shape": [[p, p] for p in scales]}],
-                nets=[meter.card(NET, "painter"), meter.card(TOKENIZER, "decoder")],
+                nets=[meter.card(NET, "target"), meter.card(TOKENIZER, "decoder")],
                 given={"cells": spans(known), "values": list(known.values())} if known else None)
     yield _asked(request)
     if request.other is not None and s.previews:

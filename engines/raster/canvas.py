@@ -79,12 +79,12 @@ def rule_of(s: SimpleNamespace) -> Rule:
     return Rule(s.guidance, s.temperature, s.top_k, s.top_p, start)
 
 
-def begin(canvas: Canvas, title: str, meter: Meter, net: str, role: str) -> Begin:
+def begin(canvas: Canvas, title: str, meter: Meter, net: str) -> Begin:
     given = canvas.known[: canvas.prompt]
     return Begin(
         title=title,
         canvases=[{"id": CANVAS, "kind": "grid", "shape": [SIDE, SIDE]}],
-        nets=[meter.card(net, role), meter.card(VQ, "turns codes into a picture")],
+        nets=[meter.card(net, "target"), meter.card(VQ, "decoder")],
         given={"cells": [c for c, _ in given], "values": [v for _, v in given]} if given else None,
     )
 

@@ -37,7 +37,7 @@ def any_order(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     order = ORDER.cells_of(s.order, SIDE, SIDE, noise)
     canvas = Canvas(asked(s.caption, noise.seed), order)
     name = ORDERS[s.order][0] if s.order in ORDERS else "at random" if s.order == "random" else "as you painted it"
-    yield sheet.begin(canvas, "In any order", meter, NET, f"paints {name}")
+    yield sheet.begin(canvas, "In any order", meter, NET)
     yield sheet.caption_note(canvas)
     yield Note(key="raster.random-net", args={"order": name},
                text=f"Another network, trained on random orders. It is told where each code goes; here: {name}.")

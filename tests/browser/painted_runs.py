@@ -107,7 +107,7 @@ def grid(lane: str, title: str, image: Tensor, codes: Tensor, order: list[int], 
     """One square a call, in this order."""
     run = Run(lane, "raster/raster", codes, 64)
     run.begin(title, {"id": "codes", "kind": "grid", "shape": [8, 8]},
-              [("raster/raster", "painter"), ("tokenizers/vq", "decoder")])
+              [("raster/raster", "target"), ("tokenizers/vq", "decoder")])
     run.say(Note(key="raster.asked", args={}, text="The caption: a large pink cube at the top left."))
     wanted = patches(image)
     for i, cell in enumerate(order):
@@ -134,7 +134,7 @@ def pyramid(lane: str, title: str, image: Tensor, codes: Tensor, given: int = 0)
     tokens = [F.unfold(s[None], 8, stride=8)[0].T for s in small]
     values = [run.charts(w)[0] for p in tokens[:given] for w in p]
     run.begin(title, {"id": "codes", "kind": "pyramid", "shape": [[p, p] for p in SCALES]},
-              [("next_scale/next_scale", "painter"), ("tokenizers/scales", "decoder")],
+              [("next_scale/next_scale", "target"), ("tokenizers/scales", "decoder")],
               given={"cells": spans(known), "values": values} if given else None)
     before = torch.full_like(image, 0.2)
     if given:
@@ -163,7 +163,7 @@ def sets(lane: str, title: str, image: Tensor, codes: Tensor, order: list[int], 
     """Sixteen sets by a cosine schedule; the squares of a set come out of noise together and hold no code."""
     run = Run(lane, "masked_continuous/mar", codes, 64)
     run.begin(title, {"id": "latents", "kind": "grid", "shape": [8, 8]},
-              [("masked_continuous/mar", "painter"), ("masked_continuous/head", "head"), ("tokenizers/vae", "decoder")])
+              [("masked_continuous/mar", "target"), ("masked_continuous/head", "head"), ("tokenizers/vae", "decoder")])
     hidden = [64, *[max(int(64 * np.cos(np.pi / 2 * (s + 1) / 16)), 15 - s) for s in range(15)], 0]
     noise = torch.Generator().manual_seed(5)
     for s in range(16):
