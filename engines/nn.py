@@ -65,9 +65,9 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.view(rows, length, heads, width // heads).transpose(1, 2)
 
 
-def rotary_table(positions: int, size: int) -> Tensor:
+def rotary_table(positions: int, size: int, base: float = 10_000.0) -> Tensor:
     """Rotary positions as (positions, 2, size / 2): cosines, then sines. Source: arXiv 2104.09864, eq. 34."""
-    rate = 10_000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    rate = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     angle = torch.arange(positions, dtype=torch.float64)[:, None] * rate
     return torch.stack([angle.cos(), angle.sin()], dim=1).float()
 

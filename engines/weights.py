@@ -242,9 +242,25 @@ def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
     return module.eval()
 
 
+# Networks from outside, for this process only, with their sha256: nothing of them is stored.
+_guests: dict[str, tuple[nn.Module, str]] = {}
+
+
+def welcome(name: str, network: nn.Module, sha: str) -> None:
+    """Let `load`, `session` and `sha256` answer for a network that is not one of the project's files."""
+    _guests[name] = (network, sha)
+
+
+def has(name: str) -> bool:
+    """Is there a network of this name?"""
+    return name in _guests or path_of(name).exists()
+
+
 @cache
 def load(name: str) -> nn.Module:
     """The network "family/net", loaded once per process."""
+    if name in _guests:
+        return _guests[name][0]
     path = path_of(name)
     return read(path, _class_of(path))
 
@@ -305,4 +321,4 @@ def _warm(name: str) -> None:
 
 def sha256(name: str) -> str:
     """The digest of the stored tensors, as traces and claims record it."""
-    return str(record(name)["sha256"])
+    return _guests[name][1] if name in _guests else str(record(name)["sha256"])

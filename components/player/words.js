@@ -14,6 +14,7 @@ const ENGLISH = {
   "stage.calls.title": "A call: the network reads the whole page once",
   "sign.comma": "comma",
   "sign.full-stop": "full stop",
+  "sign.line-break": "line break",
   "stage.waiting": "Waiting for the first word.",
   "cell.name": "word {n}, {state}",
   "cell.value": "'{value}'",
@@ -146,11 +147,13 @@ export function fine(p) {
   return short(p);
 }
 
-/** How a token is shown: the end of a story as a printer's mark, padding not at all. */
+/** How a token is shown: the end of a story as a printer's mark, a line break as a return, padding not at all. */
 export function shown(value) {
   if (value == null) return "";
   if (ENDS.has(value)) return "\u220e";
-  return typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
+  if (isBreak(value)) return "\u21b5".repeat(Math.min(value.split("\n").length - 1, 2));
+  if (typeof value === "number") return String(Math.round(value * 1000) / 1000);
+  return String(value).trim() || (value ? "\u2423" : "");
 }
 
 
@@ -159,10 +162,12 @@ const SIGNS = { ",": "comma", ".": "full-stop" };
 /** A token in words, for small type and for screen readers: a struck full stop is a speck, its name is not. */
 export function spelled(value, t) {
   if (isEnd(value)) return t("stage.end");
+  if (isBreak(value)) return t("sign.line-break");
   return value in SIGNS ? t(`sign.${SIGNS[value]}`) : shown(value);
 }
 
 export const isEnd = (value) => ENDS.has(value);
+export const isBreak = (value) => typeof value === "string" && /^\n+$/.test(value);
 export const isPad = (value) => PADS.has(value);
 export const isPunctuation = (value) => typeof value === "string" && /^[.,;:!?\u2026)\]]+$/.test(value);
 

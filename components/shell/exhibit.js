@@ -175,6 +175,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     state.run = transport.run({ exhibit: exhibit.slug, settings: panel.values(), seed: state.seed, interventions: state.interventions, lanes });
     state.asked = { settings: JSON.stringify(panel.values()), seed: state.seed };
     state.broke = false;
+    beatBox.show?.();
     state.started = state.heard = performance.now();
     state.pressed = performance.now();
     enter("running");
@@ -430,9 +431,14 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- beats
 
+  /** The stops whose sentences are true of the run that is shown. */
+  function fitting() {
+    const run = JSON.parse(state.asked?.settings ?? "{}");
+    return exhibit.beats.filter((b) => Object.entries(b.only ?? {}).every(([name, value]) => (run[name] ?? value) === value));
+  }
+
   function drawBeats() {
-    const { beats } = exhibit;
-    if (!beats.length) return;
+    if (!exhibit.beats.length) return;
     const text = el("p", { class: "beat-text" });
     const title = el("h2", { class: "section-title", id: "beats-title" });
     const look = el("p", { class: "beat-look" });
@@ -440,6 +446,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const next = el("button", { type: "button", class: "button quiet", onclick: () => toBeat(state.beat + 1, true) }, words("beat.next"));
     put(beatBox, title, text, look, el("div", { class: "beat-foot" }, back, next, el("button", { type: "button", class: "button plain", onclick: () => toBeat(state.beat, true) }, words("beat.show"))));
     beatBox.show = () => {
+      const beats = fitting();
+      state.beat = Math.min(state.beat, beats.length - 1);
       const beat = beats[state.beat];
       title.textContent = words("beat.title", { n: state.beat + 1, of: beats.length });
       text.textContent = beat.text;
@@ -451,11 +459,12 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   function toBeat(i, move) {
-    if (i < 0 || i >= exhibit.beats.length) return false;
+    const beats = fitting();
+    if (i < 0 || i >= beats.length) return false;
     state.beat = i;
     beatBox.show();
     if (!move) return true;
-    const beat = exhibit.beats[i];
+    const beat = beats[i];
     const spot = find(beat.when);
     if (spot) {
       player.pause();

@@ -23,7 +23,7 @@ from engines.exhibit import (
     Question,
     Words,
 )
-from engines.worlds import stories
+from engines.worlds import texts
 
 
 def _net(s: SimpleNamespace) -> list[str]:
@@ -31,7 +31,8 @@ def _net(s: SimpleNamespace) -> list[str]:
 
 
 def _warm(s: SimpleNamespace) -> None:
-    stories.automaton()
+    if grammar := page.text_of(s).grammar:
+        grammar()
 
 
 ASSD = Exhibit(
@@ -58,10 +59,10 @@ ASSD = Exhibit(
             help="How many blanks are guessed in one call. One guess a round costs more calls than it saves."),
         Float(name="temperature", default=1.0, min=0.3, max=1.5, step=0.1, label="Temperature",
               help="How freely the model chooses among likely words."),
-        orders.BlankOrder(name="order", label="Order", cells=stories.LENGTH,
+        orders.BlankOrder(name="order", label="Order", cells=texts.LENGTH,
                           help="Left to right is what the paper trains. Every other order is filled by a net that "
                           "learned left to right and far apart; of any further order it knows less."),
-        Cells(name="blanks", default="", label="Your blanks", max=stories.LENGTH,
+        Cells(name="blanks", default="", label="Your blanks", max=texts.LENGTH,
               help='Cells to blank, such as "3,5,9-12"; empty lets the seed choose.'),
         Words(name="story", default="", label="Your story", check=page.check_story,
               help="A story of your own, in the words that the model knows; empty takes the seed's."),
@@ -141,10 +142,11 @@ ASSD = Exhibit(
 )
 
 def in_one_order(exhibit: Exhibit) -> Exhibit:
-    """Without what needs the net `any_order/ordered`. Once that is stored, EXHIBITS is (ASSD,) and this goes."""
+    """Without what needs the net `any_order/ordered`. Once that is stored, EXHIBITS takes ASSD and this goes."""
     return replace(exhibit, settings=tuple(s for s in exhibit.settings if s.name != "order"),
                    lanes={name: lane for name, lane in exhibit.lanes.items() if name != "far-apart"},
                    claims=tuple(c for c in exhibit.claims if c.id != "order-matters"))
 
 
-EXHIBITS = (in_one_order(ASSD),)
+_TEXTS = {name: voice.text().label for name, voice in page.VOICES.items() if voice.stored()}
+EXHIBITS = (in_one_order(replace(ASSD, settings=(*texts.offer(_TEXTS), *ASSD.settings))),)

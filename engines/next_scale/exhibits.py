@@ -32,7 +32,7 @@ def _nets(s: SimpleNamespace) -> list[str]:
     return [NET, TOKENIZER]
 
 
-def codes() -> dict[Any, int]:
+def codes(s: SimpleNamespace) -> dict[Any, int]:
     """What a user may force a cell to: any code of the codebook."""
     return {code: code for code in range(CODES)}
 

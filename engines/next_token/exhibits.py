@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+from engines.errors import Refused
 from engines.exhibit import (
     Answer,
     Beat,
@@ -21,15 +22,15 @@ from engines.exhibit import (
 )
 from engines.next_token import claims, page
 from engines.next_token.beam import beam
-from engines.next_token.drafts import SMALL, bigrams
-from engines.next_token.next_token import TARGET, next_token
+from engines.next_token.drafts import pairs
+from engines.next_token.next_token import next_token
 from engines.next_token.speculative import speculative
-from engines.worlds import stories
+from engines.worlds.texts import offer
 
 WORDS = Words(name="words", default="", label="First words", check=page.check_words,
-              help="Words to start from; leave it empty to begin with those of the seed's story.")
+              help="Words to start from; leave it empty to begin with those of the seed's text.")
 GIVEN = Int(name="given", default=6, min=0, max=20, label="Words given", unit="words",
-            help="How many words of the seed's story stand on the page at the start.")
+            help="How many words of the seed's text stand on the page at the start.")
 TEMPERATURE = Float(name="temperature", default=1.0, min=0.0, max=2.0, step=0.1, label="Temperature",
                     help="Below 1 the likely words gain, above 1 the unlikely ones; 0 always takes the likeliest.")
 TOP_K = Int(name="top_k", default=0, min=0, max=100, label="Top-k", help="Keep only the k likeliest words; 0 is off.")
@@ -45,17 +46,31 @@ TYPICAL = Float(name="typical_p", default=1.0, min=0.05, max=1.0, step=0.05, lab
 
 
 def _target(s: SimpleNamespace) -> list[str]:
-    return [TARGET]
+    return [page.voice(s).target]
 
 
 def _warm(s: SimpleNamespace) -> None:
-    stories.automaton()
+    kind = page.text_of(s)
+    if kind.grammar:
+        kind.grammar()
     if getattr(s, "draft", "") == "bigram":
-        bigrams()
+        pairs(kind)
 
 
 def _pair(s: SimpleNamespace) -> list[str]:
-    return [TARGET, SMALL] if s.draft == "net" else [TARGET]
+    voice = page.voice(s)
+    return [voice.target, voice.small] if s.draft == "net" and voice.small else [voice.target]
+
+
+def _drafted(s: SimpleNamespace, seed: int) -> None:
+    """Refuse who cannot guess this text."""
+    voice = page.voice(s)
+    if s.draft == "net" and not voice.small:
+        raise Refused("no small model came with this text; let copying, anything or the big model guess, "
+                      "or name one with --draft", "draft")
+    if s.draft == "bigram" and not voice.text().pairs:
+        raise Refused("nobody counted the word pairs of this text; let copying, anything or the big model guess",
+                      "draft")
 
 
 NEXT_TOKEN = Exhibit(
@@ -89,7 +104,7 @@ NEXT_TOKEN = Exhibit(
         Beat(text="Both lanes use the same random numbers. Where they part, the filter made the difference.",
              look="stage", when={"kind": "note"}),
         Beat(text="The upright line is the true chance: a grammar made these stories. The model has never seen it.",
-             look="inspector", when={"kind": "done", "lane": "filtered"}),
+             look="inspector", when={"kind": "done", "lane": "filtered"}, only={"text": "stories"}),
     ),
     question=Question(
         text="Top-p is 0.9 and the likeliest word has a chance of 0.95. How many words can be drawn?",
@@ -136,7 +151,7 @@ SPECULATIVE = Exhibit(
         Choice(name="draft", default="net", label="Who guesses",
                choices={"net": "small model", "bigram": "word pairs", "copy": "copying", "uniform": "anything",
                         "target": "the big model"},
-               help="The small model has a fortieth of the big one's parameters; word pairs and copying need none."),
+               help="The small model is much smaller than the big one; word pairs and copying need no model."),
         Int(name="gamma", default=4, min=1, max=10, label="Guesses a round", unit="words",
             help="How many words are guessed before each check (the paper's gamma)."),
         TEMPERATURE, GIVEN, WORDS,
@@ -196,7 +211,14 @@ SPECULATIVE = Exhibit(
               "2.6x against T5-large 1.4x"}, measure=claims.better_draft_is_not_faster),
     ),
     difficulty=2, minutes=3, seed=16,
-    why_this_seed="six of the draft's guesses fall, a name and an animal among them",
+    why_this_seed="six of the draft's guesses fall, a name and an animal among them", together=_drafted,
 )
 
-EXHIBITS = (NEXT_TOKEN, SPECULATIVE)
+
+def offered() -> tuple[Exhibit, ...]:
+    """Both, with a choice of text if there is one: of those whose networks are here, checkpoints included."""
+    text = offer({name: voice.text().label for name, voice in page.VOICES.items() if voice.stored()})
+    return tuple(replace(e, settings=(*text, *e.settings)) for e in (NEXT_TOKEN, SPECULATIVE))
+
+
+EXHIBITS = offered()

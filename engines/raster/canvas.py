@@ -36,7 +36,7 @@ LIKELY, TELLING, APART = 25, 4, 10
 TINY = 1e-30
 
 
-def vocabulary() -> dict[Any, int]:
+def vocabulary(s: SimpleNamespace) -> dict[Any, int]:
     """The codes that a user may force."""
     return {code: code for code in range(CODES)}
 
