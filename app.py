@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 
+try:
+    tempfile.gettempdir()  # Gradio cannot even be imported without one
+except OSError:
+    sys.exit("unfold: no folder for temporary files has room. Free some space, or let TMPDIR name a folder that has.")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported: it reads it once
 
 from components.host import build, launch_options  # noqa: E402
