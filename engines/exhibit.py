@@ -181,9 +181,9 @@ class Order(Setting):
         if isinstance(value, str) and value in self.choices:
             return value
         wanted = f'one of {", ".join(self.choices)}, or cells from 0 to {self.cells - 1} such as "27,28,35-40"'
-        if not isinstance(value, str) or not value or len(value) > 400:
+        if not isinstance(value, str) or len(value) > 400 or not (painted := self._painted(value, wanted)):
             raise self.refuse(value, wanted)
-        if len(painted := self._painted(value, wanted)) != len(set(painted)):
+        if len(painted) != len(set(painted)):
             raise Refused(f"{self.name} names a cell twice; each is filled once", self.name)
         return ",".join(str(cell) for cell in painted)
 
