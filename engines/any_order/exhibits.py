@@ -141,12 +141,5 @@ ASSD = Exhibit(
     "“she”, and “ending” a “page”",
 )
 
-def in_one_order(exhibit: Exhibit) -> Exhibit:
-    """Without what needs the net `any_order/ordered`. Once that is stored, EXHIBITS takes ASSD and this goes."""
-    return replace(exhibit, settings=tuple(s for s in exhibit.settings if s.name != "order"),
-                   lanes={name: lane for name, lane in exhibit.lanes.items() if name != "far-apart"},
-                   claims=tuple(c for c in exhibit.claims if c.id != "order-matters"))
-
-
 _TEXTS = {name: voice.text().label for name, voice in page.VOICES.items() if voice.stored()}
-EXHIBITS = (in_one_order(replace(ASSD, settings=(*texts.offer(_TEXTS), *ASSD.settings))),)
+EXHIBITS = (replace(ASSD, settings=(*texts.offer(_TEXTS), *ASSD.settings)),)
