@@ -170,12 +170,13 @@ export function mountPage(element, { data, transport }) {
   // ---- keys
 
   function helpDialog() {
-    const list = data.strings["keys.list"] ?? [];
+    const pairs = (name) => el("dl", {}, (data.strings[name] ?? []).map(([sign, what]) => [el("dt", {}, sign.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, what)]));
     const off = el("input", { type: "checkbox", role: "switch", id: "keys-on", checked: memory.get("keys") !== "off", onchange: () => memory.set("keys", off.checked ? "on" : "off") });
     return el("dialog", { class: "help", "aria-labelledby": "help-title" },
       el("h2", { id: "help-title" }, words("keys.title")),
-      el("dl", {}, list.map(([key, what]) => [el("dt", {}, key.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, what)])),
+      pairs("keys.list"),
       el("p", { class: "help-switch" }, el("label", { for: "keys-on" }, words("keys.letters")), off),
+      el("h2", {}, words("signs.title")), pairs("signs.list"),
       el("form", { method: "dialog" }, el("button", { class: "button" }, words("keys.close"))));
   }
 
