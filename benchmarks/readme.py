@@ -16,7 +16,7 @@ from engines import weights
 from engines.catalog import EXHIBITS
 
 ROOT = Path(__file__).parent.parent
-TIMINGS = ROOT / "benchmarks" / "timings.md"
+TIMINGS, BACKENDS = ROOT / "benchmarks" / "timings.md", ROOT / "benchmarks" / "backends.md"
 JUDGED = ("gap", "bits", "objects", "scenes", "psnr")
 UNIT = {"gap": "% over exact", "bits": "bits a character", "objects": "% objects", "scenes": "% scenes", "psnr": "dB"}
 
@@ -74,9 +74,13 @@ def timings() -> str:
     return TIMINGS.read_text().strip() if TIMINGS.exists() else ""
 
 
+def backends() -> str:
+    return BACKENDS.read_text().strip() if BACKENDS.exists() else ""
+
+
 def render(text: str) -> str:
     """The README with its generated tables replaced."""
-    for name, make in (("claims", claims), ("networks", networks), ("timings", timings)):
+    for name, make in (("claims", claims), ("networks", networks), ("backends", backends), ("timings", timings)):
         block = f"<!-- {name}: python -m benchmarks.readme -->\n{make()}\n<!-- end -->"
         text, count = re.subn(rf"<!-- {name}:.*?<!-- end -->", lambda _, b=block: b, text, flags=re.S)  # type: ignore[misc]
         if count != 1:

@@ -4,7 +4,8 @@ A graph `assets/onnx/<family>/<net>.onnx` holds operations only. The network's t
 shape and lent to it when it is loaded, so the safetensors stay their one source and a graph has a few kB. It is used
 where its file is there; `python -m benchmarks backends --save` keeps those that win and agree.
 
-A network that can be exported has `step(*tensors)`, a pure function, and `example()`, inputs of it.
+A network that can be exported has `step(*tensors)`, a pure function, and `example()`, inputs of it; `free` names the
+sizes of them that may differ from call to call, {input: {dimension: name}}.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ def tensors(network: nn.Module) -> dict[str, Tensor]:
     return {f"[{name}]": x for name, x in [*network.named_parameters(), *network.named_buffers()]}
 
 
+NOWHERE = torch.zeros(1)
+
+
+def address(x: Tensor) -> int:
+    """Where x lies; a tensor without elements lies nowhere, and ONNX Runtime will not have that."""
+    return (x if x.numel() else NOWHERE).data_ptr()
+
+
 class Graph:
     """The step of one network. It keeps nothing between calls, so all lanes and threads share it."""
 
@@ -45,7 +54,8 @@ class Graph:
 
     def fits(self, inputs: Sequence[Tensor]) -> bool:
         """Are these of the shapes that the graph was made for?"""
-        return all(tuple(x.shape) == tuple(shape) for x, (_, shape) in zip(inputs, self.inputs, strict=True))
+        return all(x.dim() == len(shape) and all(n == size or isinstance(size, str) for n, size in zip(x.shape, shape))
+                   for x, (_, shape) in zip(inputs, self.inputs, strict=True))
 
     def __call__(self, *inputs: Tensor) -> Any:
         """What `step` answers; inputs of other shapes go to torch."""
@@ -54,11 +64,13 @@ class Graph:
         # Bound by address: nothing is copied. A binding of its own, since other threads may be in here too.
         binding = self.session.io_binding()
         inputs = tuple(x.contiguous() for x in inputs)
-        for (name, _), x in zip(self.inputs, inputs, strict=True):
-            binding.bind_input(name, "cpu", 0, TYPES[x.dtype], tuple(x.shape), x.data_ptr())
-        answers = [torch.empty(shape) for _, shape in self.outputs]
-        for (name, shape), x in zip(self.outputs, answers, strict=True):
-            binding.bind_output(name, "cpu", 0, np.float32, shape, x.data_ptr())
+        sizes: dict[str, int] = {}
+        for (name, shape), x in zip(self.inputs, inputs, strict=True):
+            sizes |= {size: n for size, n in zip(shape, x.shape) if isinstance(size, str)}
+            binding.bind_input(name, "cpu", 0, TYPES[x.dtype], tuple(x.shape), address(x))
+        answers = [torch.empty([sizes.get(n, n) for n in shape]) for _, shape in self.outputs]
+        for (name, _), x in zip(self.outputs, answers, strict=True):
+            binding.bind_output(name, "cpu", 0, np.float32, tuple(x.shape), address(x))
         self.session.run_with_iobinding(binding)
         return answers[0] if len(answers) == 1 else tuple(answers)
 
@@ -118,7 +130,10 @@ def export(network: nn.Module) -> bytes:
         raise UnfoldError("exporting needs onnx and onnxscript",
                           "Run `pip install -r requirements-dev.txt`.") from error
     held = tensors(network)
-    program = torch.onnx.export(_Open(network).eval(), (held, *cast(Any, network).example()), dynamo=True,
+    inputs = cast(Any, network).example()
+    free: dict[int, dict[int, str]] = getattr(network, "free", {})
+    sizes = ({name: None for name in held}, tuple(free.get(i) for i in range(len(inputs))))
+    program = torch.onnx.export(_Open(network).eval(), (held, *inputs), dynamic_shapes=sizes, dynamo=True,
                                 verbose=False)
     assert program is not None
     model = program.model_proto
