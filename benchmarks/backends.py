@@ -47,6 +47,26 @@ def any_subset(session: Any) -> Work:
     return work
 
 
+def rows(session: Any) -> Work:
+    """Code 33 of 64, guided, so two rows; the 32 before it are in the cache."""
+    objects, codes = torch.full((1, 4, 4), -1), torch.arange(32)[None]
+    session(objects, codes[:, :31], True)
+    return lambda: session(objects, codes, True)
+
+
+def any_order(session: Any) -> Work:
+    """Code 33 of 64 in any order, guided, so two rows; the 32 before it are in the cache."""
+    objects, cells = torch.full((1, 4, 4), -1), torch.arange(33)[None]
+    return lambda: session(objects, cells[:, :32], cells[:, :32], cells[:, 32:], True)
+
+
+def masked(session: Any) -> Work:
+    """What 24 of 64 places say of 8 others, guided, so two rows."""
+    objects, visible, wanted = torch.full((1, 4, 4), -1), torch.arange(24)[None], torch.arange(24, 32)[None]
+    tokens = session.network.blank(1, 24)
+    return lambda: session(tokens, visible, objects, True, wanted)
+
+
 WORK: dict[str, Callable[[Any], Work]] = {
     "tokenizers/scales": decoder,
     "tokenizers/vq": decoder,
@@ -54,6 +74,10 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "next_token/target": causal,
     "next_token/draft": causal,
     "any_order/subset": any_subset,
+    "raster/raster": rows,
+    "raster/random": any_order,
+    "masked_continuous/mar": masked,
+    "masked_continuous/maskgit": masked,
 }
 
 
