@@ -138,7 +138,7 @@ def measured(size: str, rounds: int) -> list[Row]:
         Row(f"decoding a token, {size} parameters: against transformers", faster, "x as fast", target,
             f"{count:.2f} M, {a:.3g} ms against {b:.3g} ms; median of {rounds} pairs, ABBA, same greedy tokens",
             more=True),
-        Row("the same: over its bare matrix-vector products", above, "x", None, f"{f:.3g} ms; same rounds"),
+        Row(f"the same, {size}: over its bare matrix-vector products", above, "x", None, f"{f:.3g} ms; same rounds"),
     ]
 
 
