@@ -10,6 +10,7 @@ own README too, so that a clone pushed to a Space as it is starts as well, only 
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -72,12 +73,15 @@ def lay_out(space: dict[str, Any], folder: Path) -> None:
     (folder / "requirements.txt").write_text(requirements(space), encoding="utf-8")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.space", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="lay out here what is uploaded")
+    folder = parser.parse_args().folder
     space = source()
     write(space)
-    if argv:
-        lay_out(space, Path(argv[0]))
+    if folder:
+        lay_out(space, folder)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

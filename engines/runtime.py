@@ -21,7 +21,7 @@ import torch
 from engines import events as ev
 from engines import weights
 from engines.errors import Cancelled, Refused, UnfoldError, Unmetered
-from engines.exhibit import Claim, Exhibit, Lane, LaneRef
+from engines.exhibit import Claim, Exhibit, Lane
 from engines.noise import Noise
 
 torch.set_num_threads(1)  # barriers between threads cost more than they give at these widths
@@ -152,7 +152,7 @@ def run(
     parsed = exhibit.parse(settings)
     seed = check_seed(exhibit.seed if seed is None else seed)
     chosen = check_lanes(exhibit, lanes)
-    changes = check_interventions(exhibit, list(interventions), chosen)
+    changes = check_interventions(exhibit, list(interventions), chosen, parsed)
     if exhibit.together:
         exhibit.together(parsed, seed)
     return _drive(exhibit, parsed, seed, changes, cancel or _never, chosen, nets or weights.session, quiet)
@@ -191,7 +191,9 @@ def lane_of(exhibit: Exhibit, name: str, settings: SimpleNamespace) -> tuple[Lan
     return lane_of(owner, lane.lane, owner.parse(shared | lane.settings))
 
 
-def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) -> list[dict[str, Any]]:
+def check_interventions(
+    exhibit: Exhibit, given: list[Any], lanes: list[str], settings: SimpleNamespace
+) -> list[dict[str, Any]]:
     """Interventions that exist, on lanes that support them. Cells and words are checked against the lane."""
     out = []
     if len(given) > 64:
@@ -211,12 +213,10 @@ def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) ->
             if isinstance(change[key], bool) or not isinstance(change[key], int) or abs(change[key]) > 2**53:
                 raise Refused(f"intervention: {key} must be a whole number", "i")
         for name in [lane] if lane != "*" else lanes:
-            target = exhibit.lanes[name]
-            if isinstance(target, LaneRef):
-                target = resolve(target.slug).lanes[target.lane]
-            if change["do"] not in getattr(target, "interventions", ()):
+            target, own = lane_of(exhibit, name, settings)
+            if change["do"] not in target.interventions:
                 raise Refused(f"lane {name!r} does not support {change['do']!r}", "i")
-            words = target.vocabulary() if isinstance(target, Lane) and target.vocabulary else None
+            words = target.vocabulary(own) if target.vocabulary else None
             if words is not None and change["do"] == "force" and not _among(change["value"], words):
                 raise Refused(f"intervention: {str(change['value'])[:40]!r} is not a word of lane {name!r}", "i")
         out.append(change)
@@ -237,7 +237,7 @@ def _drive(
         lane, own = lane_of(exhibit, name, settings)
         mine = tuple(c for c in changes if c.get("lane", "*") in ("*", name))
         noise, meter = Noise(seed, name, mine), Meter(provide, cancel, quiet)
-        noise.vocabulary = lane.vocabulary() if lane.vocabulary else {}
+        noise.vocabulary = lane.vocabulary(own) if lane.vocabulary else {}
         for net in lane.nets(own):
             meter.net(net)
         if lane.warm:
@@ -315,8 +315,9 @@ def header(exhibit: str | Exhibit, settings: dict[str, Any] | None, seed: int | 
 
 def machine() -> dict[str, Any]:
     """What `equal runtime` means: traces are promised to be equal only where this is."""
-    return {"torch": torch.__version__, "device": "cpu", "backend": "eager", "threads": torch.get_num_threads(),
-            "cpu": platform.machine()}
+    # "onnx": by ONNX Runtime where a network's graph is stored, else by torch.
+    return {"torch": torch.__version__, "device": "cpu", "backend": "onnx" if weights.graphs() else "eager",
+            "threads": torch.get_num_threads(), "cpu": platform.machine()}
 
 
 @dataclass

@@ -89,8 +89,10 @@ def entropy(p: np.ndarray) -> float:
 
 
 def spoken(word: str) -> str:
-    """How a sentence names a cell's value: signs by their names."""
-    return {".": "a full stop", ",": "a comma", "<end>": "the end"}.get(word, word)
+    """How a sentence names a cell's value: signs by their names, pieces of words without their space."""
+    names = {".": "a full stop", ",": "a comma", "<end>": "the end", "\n": "a line break", "\n\n": "an empty line",
+             " ": "a space"}
+    return names.get(word) or names.get(word.strip(), word.strip())
 
 
 def top(p: np.ndarray, words: Sequence[str], k: int = 8, always: Sequence[int] = ()) -> dict[str, Any]:

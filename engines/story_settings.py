@@ -1,38 +1,44 @@
-"""The settings of a story with blanks, and the page that they describe: shared by all rooms that fill blanks."""
+"""The settings of a text with blanks, and the page that they describe: shared by all rooms that fill blanks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from engines.errors import Refused
 from engines.exhibit import Cells, Choice, Int, Words
 from engines.noise import Noise
-from engines.worlds import stories
+from engines.worlds.texts import LENGTH, Text
 
-WORDS = stories.VOCAB
-IDS = {w: i for i, w in enumerate(WORDS) if i > stories.MASK}
-
-
-def vocabulary() -> dict[str, int]:
-    """The words that a user may force, with their ids."""
-    return IDS
-
-
-def story(s: SimpleNamespace, seed: int) -> list[int]:
-    """The ids of the user's own words, or of the story that this seed draws from the test range."""
-    if s.story:
-        return stories.encode(s.story)
-    ids = stories.sample([stories.TEST[seed % len(stories.TEST)]])[0]
-    return [int(i) for i in ids if i > stories.MASK]
+SHARE = Int(name="share", default=40, min=5, max=95, step=5, label="Blanks", unit="%",
+            help="How much of the story is blank. Or click words on the page to blank them.")
+PATTERN = Choice(name="pattern", default="random", label="Where",
+                 choices={"random": "scattered", "prefix": "start", "sandwich": "middle", "suffix": "end"},
+                 help="Scattered, or one stretch of the story.")
+BLANKS = Cells(name="blanks", default="", label="Your blanks", max=LENGTH,
+               help='Cells to blank, such as "3,5,9-12"; empty lets the seed choose.')
 
 
-def check_story(text: str) -> list[int]:
-    """The ids of a typed story. Raises Refused for unknown words and for one that does not fit the page."""
-    ids = stories.encode(text)
-    if len(ids) >= stories.LENGTH:
-        raise Refused(f"this story has {len(ids)} words and signs; a page holds {stories.LENGTH - 1}")
+def story_of_ones_own(kind: Callable[[SimpleNamespace], Text]) -> Words:
+    """The setting for a text that a user types; kind: which text these settings ask for."""
+    return Words(name="story", default="", label="Your story", check=lambda text, s: check_story(kind(s), text),
+                 help="A story of your own, in the words that the model knows; empty takes the seed's.")
+
+
+def story(kind: Text, s: SimpleNamespace, seed: int) -> list[int]:
+    """The ids of the user's own words, or of the text that this seed draws, which no network was trained on."""
+    return kind.encode(s.story) if s.story else [i for i in kind.passage(seed) if i != kind.end]
+
+
+def check_story(kind: Text, text: str) -> list[int]:
+    """The ids of a typed text. Raises Refused for unknown words and for one that does not fit the page."""
+    ids = kind.encode(text)
+    if len(ids) >= kind.length:
+        has = "text has {} pieces" if kind.spaced else "story has {} words and signs"
+        raise Refused(f"this {has.format(len(ids))}; a page holds {kind.length - 1}")
     return ids
 
 
@@ -51,22 +57,11 @@ def draw_blanks(pattern: str, share: int, n: int, noise: Noise) -> list[int]:
     return list(range(start, start + m))
 
 
-def together(s: SimpleNamespace, seed: int) -> None:
-    """Refuse blanks that the story does not have."""
-    n = len(story(s, seed))
+def together(kind: Text, s: SimpleNamespace, seed: int, **named: Any) -> None:
+    """Refuse cells that the story does not have: the blanks, and those of other settings, {setting: cells}."""
+    n = len(story(kind, s, seed))
     if n < 2:
         raise Refused(f"the story has {n} cells; write at least two words", "story")
-    if blanks := Cells.list(s.blanks):
-        if blanks[-1] >= n:
-            raise Refused(f"blanks: cell {blanks[-1]} does not exist; this story has cells 0 to {n - 1}", "blanks")
-
-
-SHARE = Int(name="share", default=40, min=5, max=95, step=5, label="Blanks", unit="%",
-            help="How much of the story is blank. Or click words on the page to blank them.")
-PATTERN = Choice(name="pattern", default="random", label="Where",
-                 choices={"random": "scattered", "prefix": "start", "sandwich": "middle", "suffix": "end"},
-                 help="Scattered, or one stretch of the story.")
-BLANKS = Cells(name="blanks", default="", label="Your blanks", max=stories.LENGTH,
-               help='Cells to blank, such as "3,5,9-12"; empty lets the seed choose.')
-STORY = Words(name="story", default="", label="Your story", check=check_story,
-              help="A story of your own, in the words that the model knows; empty takes the seed's.")
+    for name, cells in {"blanks": Cells.list(s.blanks), **named}.items():
+        if cells and max(cells) >= n:
+            raise Refused(f"{name}: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", name)

@@ -2,7 +2,7 @@
 // the draft that was struck out, so nothing moves while the model writes.
 
 import { expand } from "../player/player.js";
-import { isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
+import { isBreak, isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
 import { Head } from "./head.js";
 import { fade, orderColour, route } from "./thread.js";
 import { Tree } from "./tree.js";
@@ -162,7 +162,7 @@ class Page {
 
   #drawHead(state) {
     const { t, player } = this;
-    const written = (n) => (state.open ? t("stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
+    const written = (n) => (state.open ? t(n === 1 ? "stage.written.one" : "stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
     this.head.draw(state, {
       said: this.settings.pickBlanks && this.picked ? t("stage.picked", { n: this.picked.size }) : written(state.written),
       widest: written(state.open ? 99 : state.blanks),
@@ -196,7 +196,8 @@ class Page {
 
   #drawCells(state) {
     const count = this.#visible(state);
-    const key = state.open ? `open ${count}` : state.cells.map((c, i) => (c.blank ? "_" : isPunctuation(c.value) ? "," : i)).join(" ");
+    const form = (c, i) => (c.blank && !state.open ? "_" : isBreak(held(c, state)) ? "/" : hugs(held(c, state), state) ? "," : i);
+    const key = state.open && !state.canvas?.spaced ? `open ${count}` : state.cells.slice(0, count).map(form).join(" ");
     const focus = this.player.selection;
     this.#readSureness(state);
     while (this.views.length < count) this.views.push(this.#makeCell(this.views.length));
@@ -212,12 +213,16 @@ class Page {
     const groups = [];
     for (let i = 0; i < count; i++) {
       const cell = state.cells[i];
-      const hugs = isPunctuation(cell.value) && (!cell.blank || state.open);
-      if (hugs && groups.length) groups[groups.length - 1].push(this.views[i].root);
+      const flows = !cell.blank || state.open;
+      if (flows && groups.length && hugs(held(cell, state), state)) groups[groups.length - 1].push(this.views[i].root);
       else groups.push([this.views[i].root]);
+      // what follows a line break begins a line, and a word of its own
+      if (flows && isBreak(held(cell, state))) groups.push(null, []);
     }
+    const filled = groups.filter((roots) => roots === null || roots.length);
     // Unchanged groups stay in the document: a page that grows moves only its last word.
-    const nodes = groups.map((roots) => {
+    const nodes = filled.map((roots) => {
+      if (!roots) return make("span", { class: "uf-line-end", role: "presentation" });
       const old = roots[0].parentElement;
       if (old?.classList.contains("uf-word") && old.children.length === roots.length && roots.every((r, i) => old.children[i] === r)) return old;
       return make("span", { class: "uf-word", role: "presentation" }, ...roots);
@@ -265,6 +270,8 @@ class Page {
     root.toggleAttribute("data-fresh", fresh);
     root.toggleAttribute("data-blank", cell.blank && !state.open);
     root.toggleAttribute("data-punct", isPunctuation(value) && (!cell.blank || state.open));
+    root.toggleAttribute("data-part", Boolean(state.canvas?.spaced) && hugs(value, state) && !isPunctuation(value) && (!cell.blank || state.open));
+    root.toggleAttribute("data-break", isBreak(value));
     root.toggleAttribute("data-end", isEnd(value));
     root.toggleAttribute("data-pad", isPad(value));
     root.toggleAttribute("data-forced", cell.origin === "forced");
@@ -371,9 +378,14 @@ class Page {
       for (const cell of last.cells) {
         const word = shown(cell.value);
         if (!word || isPad(word)) continue;
-        const hugs = isPunctuation(word);
-        const w = measure(word, font) + (hugs ? 3 : px * 0.7);
-        if (!hugs && used + w - px * 0.41 > this.page.clientWidth) {
+        const joins = hugs(cell.value, state);
+        if (isBreak(cell.value)) {
+          rows += 1 + 2 / 13; // a line and the gap that its end takes: .5 of 3.25 rem
+          used = 0;
+          continue;
+        }
+        const w = measure(word, font) + (joins ? 3 : px * 0.7);
+        if (!joins && used + w - px * 0.41 > this.page.clientWidth) {
           rows += 1;
           used = w;
         } else used += w;
@@ -517,6 +529,16 @@ class Page {
 
 function distance(a, b) {
   return a && b ? Math.hypot(a.x - b.x, a.top - b.top) : Infinity;
+}
+
+/** Does this value stand close behind the one before it? Where values carry their own spaces, those say so. */
+function hugs(value, state) {
+  return state.canvas?.spaced ? typeof value === "string" && !/^ /.test(value) && !isEnd(value) : isPunctuation(value);
+}
+
+/** The word that a cell shows, whoever put it there; where no word is a part of another, only what it holds counts. */
+function held(cell, state) {
+  return state.canvas?.spaced ? cell.value ?? cell.replacement ?? cell.draft : cell.value;
 }
 
 /** Set text only when it differs; tells whether it did. */

@@ -107,8 +107,7 @@ def _judge(
         u, stays = noise.accept([cell], [r])[0]
         forced = noise.forced(cell)
         truth = pages.truth(meter, page, [cell])[0]
-        charts = {"q": [chart(page.words, P[j], x[j])], "p": [chart(page.words, Q[j], x[j])],
-                  "truth": [chart(page.words, truth, x[j])]}
+        charts = pages.charts(page.words, x[j], q=P[j], p=Q[j], truth=truth)
         verdict: dict[str, Any] = {"cells": [cell], "p": [float(Q[j][x[j]])], "q": [float(P[j][x[j]])], "ratio": [r],
                                    "u": [u]}
         word = page.words[x[j]]
@@ -186,7 +185,7 @@ def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) 
         page.write(cell, y.index)
         yield Commit(cells=[cell], values=[page.words[y.index]], p=[y.p], entropy=[entropy(q)],
                      origin="forced" if y.forced else "sampled",
-                     dists={"p": [chart(page.words, q, y.index)], "truth": [chart(page.words, truth, y.index)]})
+                     dists=pages.charts(page.words, y.index, p=q, truth=truth))
     return pages.summary(page, net, steps)
 
 

@@ -20,8 +20,8 @@ from engines.exhibit import (
     Paper,
     Question,
 )
-from engines.story_settings import BLANKS, PATTERN, SHARE, STORY, vocabulary
-from engines.worlds import stories
+from engines.story_settings import BLANKS, PATTERN, SHARE, story_of_ones_own
+from engines.worlds import texts
 
 
 def _net(s: SimpleNamespace) -> list[str]:
@@ -29,7 +29,8 @@ def _net(s: SimpleNamespace) -> list[str]:
 
 
 def _warm(s: SimpleNamespace) -> None:
-    stories.automaton()
+    if grammar := page.text_of(s).grammar:
+        grammar()
 
 
 ASSD = Exhibit(
@@ -53,28 +54,28 @@ ASSD = Exhibit(
             help="How many blanks are guessed in one call. One guess a round costs more calls than it saves."),
         Float(name="temperature", default=1.0, min=0.3, max=1.5, step=0.1, label="Temperature",
               help="How freely the model chooses among likely words."),
-        orders.BlankOrder(name="order", label="Order", cells=stories.LENGTH,
+        orders.BlankOrder(name="order", label="Order", cells=texts.LENGTH,
                           help="Left to right is what the paper trains. Every other order is filled by a net that "
                           "learned left to right and far apart; of any further order it knows less."),
         BLANKS,
-        STORY,
+        story_of_ones_own(page.text_of),
         Bool(name="bonus", default=False, label="A free word", advanced=True,
              help="When every guess stays, the same call can fill one more blank. Ours, not the paper's."),
         Float(name="r_atol", default=0.0, min=0.0, max=0.1, step=0.01, label="Relaxed check", advanced=True,
-              help="Added to the ratio. Above 0 it is faster, and no longer exact."),
+              help="How much milder the check is. Above 0 more guesses stay, and stories lose their odds."),
     ),
     lanes={
         "assd": Lane(decode=assd, title="Guess, then check", nets=_net,
-                    vocabulary=vocabulary, warm=_warm,
+                    vocabulary=page.vocabulary, warm=_warm,
                      line="Two calls a round, several words."),
         "one-by-one": Lane(decode=one_by_one, title="One by one", nets=_net,
-                    vocabulary=vocabulary, warm=_warm,
+                    vocabulary=page.vocabulary, warm=_warm,
                            line="One call for each blank."),
         "ngram": Lane(decode=assd_ngram, title="Guess by counting", nets=_net,
-                    vocabulary=vocabulary, warm=_warm,
+                    vocabulary=page.vocabulary, warm=_warm,
                       default=False, line="Guesses come from pairs of words on this page."),
         "parallel": Lane(decode=parallel, title="Guess and never check", nets=_net,
-                    vocabulary=vocabulary, warm=_warm,
+                    vocabulary=page.vocabulary, warm=_warm,
                          default=False, line="Fewest calls, but the words need not fit together."),
         "far-apart": LaneRef(slug="assd", lane="assd", title="Guess far apart", settings={"order": "bisection"},
                              default=False, line="The middle of the longest gap first."),
@@ -88,8 +89,8 @@ ASSD = Exhibit(
              look="inspector", when={"kind": "accept", "lane": "assd"}),
         Beat(text="A guess that does not fit is replaced, and the round ends there. Two calls, at least two blanks.",
              look="inspector", when={"kind": "reject", "lane": "assd"}),
-        Beat(text="So it never needs more calls than there are blanks, and every story keeps its odds.", look="claim",
-             when={"kind": "done", "lane": "assd"}),
+        Beat(text="With two or more guesses a round it never needs more calls than blanks, and every story keeps its "
+             "odds.", look="claim", when={"kind": "done", "lane": "assd"}),
     ),
     question=Question(
         text="Suppose every guess after the first is wrong. How many calls for 20 blanks, five guesses a round?",
@@ -108,7 +109,8 @@ ASSD = Exhibit(
               text="Each filled page is as likely as one word at a time would make it; two broken samplers are caught.",
               unit="p-value", paper={"value": None, "unit": "", "where": "theorem 2"}, measure=claims.law),
         Claim(id="nfe-ratio", kind="ratio", must=False, title="How many calls it saves",
-              text="Calls of guess-then-check divided by calls of one by one, five guesses a round. Below 1 it saves.",
+              text="Calls of guess-then-check divided by calls of one by one, five guesses a round, "
+              "40 % of the story blank. Below 1 it saves.",
               unit="calls over calls", baseline="one by one, same net, same pages, same cache",
               paper={"value": 0.893, "unit": "", "where": "WikiText, 5 % visible, k = 5"}, measure=claims.nfe_ratio),
         Claim(id="tokens-per-round-self-vs-ngram", kind="difference", must=False, title="Its own guesses beat counting",
@@ -133,11 +135,5 @@ ASSD = Exhibit(
     "“she”, and “ending” a “page”",
 )
 
-def in_one_order(exhibit: Exhibit) -> Exhibit:
-    """Without what needs the net `any_order/ordered`. Once that is stored, EXHIBITS is (ASSD,) and this goes."""
-    return replace(exhibit, settings=tuple(s for s in exhibit.settings if s.name != "order"),
-                   lanes={name: lane for name, lane in exhibit.lanes.items() if name != "far-apart"},
-                   claims=tuple(c for c in exhibit.claims if c.id != "order-matters"))
-
-
-EXHIBITS = (in_one_order(ASSD),)
+_TEXTS = {name: voice.text().label for name, voice in page.VOICES.items() if voice.stored()}
+EXHIBITS = (replace(ASSD, settings=(*texts.offer(_TEXTS), *ASSD.settings)),)

@@ -8,35 +8,70 @@ is never asked for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from engines import story_settings
+from engines import story_settings, weights
 from engines.any_order import orders
-from engines.errors import Refused
 from engines.events import Begin, Forward, spans
 from engines.noise import Noise
 from engines.runtime import Meter, Net
 from engines.sampling import top
-from engines.story_settings import WORDS, blanks_of, story
-from engines.worlds import stories
+from engines.worlds import shakespeare, stories
+from engines.worlds.texts import STORIES, Text
 
-NET = "any_order/subset"
-ORDERED = "any_order/ordered"
+
+@dataclass(frozen=True)
+class Voice:
+    """A kind of text with the nets that fill its pages: one for the paper's order, one for all others."""
+
+    text: Callable[[], Text]
+    net: str
+    ordered: str
+
+    def stored(self) -> bool:
+        return weights.has(self.net)
+
+
+NET, ORDERED = "any_order/subset", "any_order/ordered"
+# What the setting `text` can name. Of Shakespeare one net learned both orders.
+VOICES: dict[str, Voice] = {
+    "stories": Voice(lambda: STORIES, NET, ORDERED),
+    "shakespeare": Voice(shakespeare.text, "any_order/shakespeare", "any_order/shakespeare"),
+}
+
+
+def voice(s: SimpleNamespace) -> Voice:
+    """What these settings ask for; an exhibit that offers one text only has no such setting."""
+    return VOICES[getattr(s, "text", "stories")]
+
+
+def text_of(s: SimpleNamespace) -> Text:
+    return voice(s).text()
+
+
+def vocabulary(s: SimpleNamespace) -> dict[str, int]:
+    """The words that a user may force, with their ids."""
+    return text_of(s).inner
 
 
 @dataclass
 class Page:
-    """A story being filled. blanks: in the order of decoding. known: (cell, id) in rank order, `prompt` were given."""
+    """A text being filled. blanks: in the order of decoding. known: (cell, id) in rank order, `prompt` were given.
+
+    kind: the text's world; None on a table model, which has words only.
+    """
 
     length: int
     blanks: list[int]
     known: list[tuple[int, int]]
     prompt: int
-    words: tuple[str, ...] = WORDS
+    words: Sequence[str]
+    kind: Text | None = None
     net: str = NET
 
     @property
@@ -57,37 +92,32 @@ class Page:
 
 def open_page(s: SimpleNamespace, noise: Noise) -> Page:
     """The page that these settings and this seed describe. s: story, blanks, pattern, share."""
-    ids = story(s, noise.seed)
+    kind, ids = text_of(s), story(s, noise.seed)
     n = len(ids)
-    order = order_of(s)
-    blanks = {*blanks_of(s, n, noise), *orders.painted(order)}
+    blanks = {*story_settings.blanks_of(s, n, noise), *orders.painted(s.order)}
     visible = [c for c in range(n) if c not in blanks]
     known = [(c, ids[c]) for c in visible] + [(n, stories.END)]
-    return Page(n, orders.arrange(blanks, order, noise), known, len(known), net=net_of(s))
-
-
-def order_of(s: SimpleNamespace) -> str:
-    """The order of the blanks that is asked for."""
-    return str(getattr(s, "order", "ascending"))  # an exhibit without this setting decodes as the paper does
+    return Page(n, orders.arrange(blanks, s.order, noise), known, len(known), kind.words, kind, net_of(s))
 
 
 def net_of(s: SimpleNamespace) -> str:
-    """The paper's net for the paper's order, the one that learned several for all others."""
-    return NET if order_of(s) == "ascending" else ORDERED
+    """The net that learned the paper's order, or the one that learned several, for all others."""
+    return voice(s).net if s.order == "ascending" else voice(s).ordered
+
+
+def story(s: SimpleNamespace, seed: int) -> list[int]:
+    return story_settings.story(text_of(s), s, seed)
 
 
 def together(s: SimpleNamespace, seed: int) -> None:
     """Refuse blanks that the story does not have, also among those of a painted order."""
-    story_settings.together(s, seed)
-    cells, n = orders.painted(order_of(s)), len(story(s, seed))
-    if cells and max(cells) >= n:
-        raise Refused(f"order: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", "order")
+    story_settings.together(text_of(s), s, seed, order=orders.painted(s.order))
 
 
 def begin(page: Page, title: str, meter: Meter, role: str) -> Begin:
     visible = [(c, v) for c, v in page.known if c < page.length]
-    return Begin(title=title, canvases=[{"id": "story", "kind": "tokens", "shape": [page.length]}],
-                 nets=[meter.card(page.net, role)],
+    kind = page.kind or STORIES
+    return Begin(title=title, canvases=[kind.canvas(page.length)], nets=[meter.card(page.net, role)],
                  given={"cells": spans(c for c, _ in visible), "values": [page.words[v] for _, v in visible]})
 
 
@@ -114,22 +144,29 @@ def forward(net: Net, page: Page, targets: list[int], mode: str) -> Forward:
 
 
 def truth(meter: Meter, page: Page, cells: list[int]) -> list[np.ndarray | None]:
-    """p(cell | everything written) by the grammar, None where the page is no longer a story of it."""
-    if page.words is not WORDS or meter.quiet:
+    """p(cell | everything written) by the grammar, None where there is none or the page is no longer a story of it."""
+    if page.kind is None or page.kind.grammar is None or meter.quiet:
         return [None] * len(cells)
     with meter.preview():
-        visible = page.ids()
-        if not np.isfinite(stories.automaton().log_prob_visible(visible)):
+        visible, grammar = page.ids(), page.kind.grammar()
+        if not np.isfinite(grammar.log_prob_visible(visible)):
             return [None] * len(cells)
-        p = stories.automaton().marginals(visible)
+        p = grammar.marginals(visible)
         return [p[c] for c in cells]
 
 
-def chart(words: tuple[str, ...], p: np.ndarray | None, x: int) -> dict[str, Any]:
-    return top(p, words, always=[x]) if p is not None else {"top": [], "rest": 0.0}
+def chart(words: Sequence[str], p: np.ndarray, x: int) -> dict[str, Any]:
+    return top(p, words, always=[x])
+
+
+def charts(words: Sequence[str], x: int, **named: np.ndarray | None) -> dict[str, list[dict[str, Any]]]:
+    """Bar charts of one cell by name; what nobody knows (None) is left out."""
+    return {name: [chart(words, p, x)] for name, p in named.items() if p is not None}
 
 
 def summary(page: Page, net: Net, rounds: int) -> dict[str, Any]:
-    """What Done says: cost, its bound, and whether the filled page is a story of the grammar."""
-    whole = page.words is WORDS and not page.left and stories.automaton().is_valid(page.ids())
-    return {"blanks": len(page.blanks), "calls": net.calls, "nfe": net.nfe, "rounds": rounds, "valid": bool(whole)}
+    """What Done says: cost, its bound, and, where there is a grammar, whether the filled page is a story of it."""
+    out = {"blanks": len(page.blanks), "calls": net.calls, "nfe": net.nfe, "rounds": rounds}
+    if page.kind is None or page.kind.grammar is None:
+        return out
+    return out | {"valid": not page.left and bool(page.kind.grammar().is_valid(page.ids()))}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from engines.any_order.model import END, Network
 from engines.any_order.orders import bisection
 from engines.training import Recipe, by_length, story_batches
-from engines.worlds import stories
+from engines.worlds import shakespeare, stories
 
 BATCH = 16
 JUDGED = 192
@@ -32,6 +32,9 @@ AHEAD, AHEAD_WEIGHT = 16, 0.5
 # (rows, length, blanks, generator) -> decoding orders (rows, length + 1)
 Draw = Callable[[int, int, int, torch.Generator], Tensor]
 SHAPE = {"layers": 5, "width": 128, "heads": 4, "hidden": 344}
+# One layer less pays for the longer list of pieces.
+PIECES_SHAPE = {"layers": 4, "width": 128, "heads": 4, "hidden": 344}
+SHORTEST = 17
 
 
 def batches(part: int) -> list[Tensor]:
@@ -141,15 +144,38 @@ def judge_orders(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
         "gap_bisection": other["gap"],
         "gap_random": third["gap"],
     }
+@torch.no_grad()
+def pieces_judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
+    """Bits a character of blanks in held-out Shakespeare, pages of 63 pieces, shares of blanks spread evenly."""
+    rows = shakespeare.held_out(count)[:, : stories.LENGTH - 1]
+    generator = torch.Generator().manual_seed(2504_20456)
+    total, asked = 0.0, []
+    for i, row in enumerate(rows):
+        length = len(row)
+        blanks = max(1, round((RATE[0] + (RATE[1] - RATE[0]) * (i + 0.5) / len(rows)) * length))
+        order = ascending(1, length, blanks, generator)
+        values = torch.from_numpy(np.append(row, END))[order[0]][None]
+        prompt = length + 1 - blanks
+        total += F.cross_entropy(network(order, values, prompt)[0], values[0, prompt:], reduction="sum").item()
+        asked.append(values[0, prompt:].numpy())
+    return shakespeare.bits(total, np.concatenate(asked)) | {"blanks": sum(map(len, asked))}
 
 
 def build() -> Network:
     return Network(vocab=len(stories.VOCAB), length=stories.LENGTH, **SHAPE)
 
 
+def build_pieces() -> Network:
+    return Network(vocab=shakespeare.PIECES, length=stories.LENGTH, **PIECES_SHAPE)
+
+
 RECIPES = {
     "any_order/subset": Recipe("any_order/subset", build, batches, loss, judge, steps=14_000, muon=True),
     "any_order/ordered": Recipe(
         "any_order/ordered", build, batches, partial(loss, draw=either), judge_orders, steps=14_000, muon=True
+    ),
+    "any_order/shakespeare": Recipe(
+        "any_order/shakespeare", build_pieces, partial(shakespeare.batches, BATCH, shortest=SHORTEST, end=True),
+        partial(loss, draw=either), pieces_judge, steps=14_000, muon=True, weight_decay=0.1,
     ),
 }

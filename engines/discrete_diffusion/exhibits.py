@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from engines import story_settings
-from engines.discrete_diffusion import claims, radd_claims, rules
+from engines.discrete_diffusion import claims, page, radd_claims, rules
 from engines.discrete_diffusion.radd import TWIN, radd, sedd
 from engines.discrete_diffusion.unmask import NET, masked_diffusion
 from engines.errors import Refused
@@ -24,8 +24,9 @@ from engines.exhibit import (
     Paper,
     Question,
 )
-from engines.story_settings import BLANKS, PATTERN, SHARE, STORY, vocabulary
+from engines.story_settings import BLANKS, PATTERN, SHARE, story_of_ones_own
 from engines.worlds import stories
+from engines.worlds.texts import STORIES
 
 
 def _net(s: SimpleNamespace) -> list[str]:
@@ -40,9 +41,16 @@ def _warm(s: SimpleNamespace) -> None:
     stories.automaton()
 
 
+STORY = story_of_ones_own(lambda s: STORIES)
+
+
+def _story_only(s: SimpleNamespace, seed: int) -> None:
+    story_settings.together(STORIES, s, seed)
+
+
 def _together(s: SimpleNamespace, seed: int) -> None:
     """Refuse what contradicts itself: blanks that are not there, a cache that nothing is left for, coins that count."""
-    story_settings.together(s, seed)
+    _story_only(s, seed)
     if s.cache in ("prefix", "dual") and s.oracle:
         raise Refused("cache: the grammar has no keys and values to keep; choose none or exact, or ask the network",
                       "cache")
@@ -111,7 +119,7 @@ MASKED_DIFFUSION = Exhibit(
         ENDING,
     ),
     lanes={
-        "unmask": Lane(decode=masked_diffusion, title="Your rules", nets=_net, vocabulary=vocabulary, warm=_warm,
+        "unmask": Lane(decode=masked_diffusion, title="Your rules", nets=_net, vocabulary=page.vocabulary, warm=_warm,
                        line="As many blanks a call as the rule allows."),
         "one-by-one": LaneRef(slug="masked-diffusion", lane="unmask", title="One at a time",
                               settings={"amount": "fixed", "steps": 64},
@@ -223,9 +231,9 @@ RADD = Exhibit(
         ENDING,
     ),
     lanes={
-        "radd": Lane(decode=radd, title="Not told the time", nets=_net, vocabulary=vocabulary, warm=_warm,
+        "radd": Lane(decode=radd, title="Not told the time", nets=_net, vocabulary=page.vocabulary, warm=_warm,
                      line="Asked only when a word has been opened."),
-        "sedd": Lane(decode=sedd, title="Told the time", nets=_twin, vocabulary=vocabulary, warm=_warm,
+        "sedd": Lane(decode=sedd, title="Told the time", nets=_twin, vocabulary=page.vocabulary, warm=_warm,
                      line="The same size, asked at every step: its answer changes with the clock."),
         "uncached": LaneRef(slug="radd", lane="radd", title="Not told the time, no memory", settings={"cache": False},
                             default=False, line="The same text, asked at every step."),
@@ -279,7 +287,7 @@ RADD = Exhibit(
               paper={"value": None, "unit": "", "where": "table 1: perplexity 37.5 against 40.6 on WikiText-103"},
               threshold={"op": ">", "value": 0.0}, measure=radd_claims.radd_vs_sedd_bound),
     ),
-    difficulty=3, minutes=4, seed=7, together=story_settings.together,
+    difficulty=3, minutes=4, seed=7, together=_story_only,
 )
 
 EXHIBITS = (MASKED_DIFFUSION, RADD)

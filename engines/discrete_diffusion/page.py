@@ -18,11 +18,18 @@ from engines.events import Begin, Commit, Event, Measure, Note, spans
 from engines.noise import Draw, Noise
 from engines.runtime import Meter
 from engines.sampling import entropy, top
-from engines.story_settings import WORDS, blanks_of, story
+from engines.story_settings import blanks_of, story
 from engines.worlds import stories
+from engines.worlds.texts import STORIES
 from engines.worlds.stories import END, HIDDEN, LENGTH, PAD
 
 TAIL = (PAD, END)
+WORDS = stories.VOCAB
+
+
+def vocabulary(s: SimpleNamespace) -> dict[str, int]:
+    """The words that a user may force, with their ids."""
+    return STORIES.inner
 
 
 @dataclass
@@ -53,7 +60,7 @@ class Page:
 
 def open_page(s: SimpleNamespace, noise: Noise) -> Page:
     """The page of these settings and this seed. s: story, blanks, pattern, share, ending ("told" or not)."""
-    ids = story(s, noise.seed)
+    ids = story(STORIES, s, noise.seed)
     n, told = len(ids), s.ending == "told"
     hidden = set(blanks_of(s, n, noise))
     x = [HIDDEN if c in hidden else v for c, v in enumerate(ids)]

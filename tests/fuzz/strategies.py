@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engines import catalog, weights
 from engines.exhibit import Exhibit, Lane, LaneRef, Setting
-from engines.runtime import resolve
+from engines.runtime import lane_of, resolve
 
 NASTY = ("", " ", "\x00", "\u202e", "${window.hurt=1}", "<img src=x onerror=hurt>", "9" * 400, "-1", "1e999", "NaN",
          "../../etc/passwd", "__proto__", "💥", "the fox", "3-", "1,,2", "0-99999", "true", "None", "\ud800")
@@ -49,12 +49,11 @@ def settings_of(exhibit: Exhibit, wrong: bool) -> st.SearchStrategy[dict[str, An
 
 
 @cache
-def words(slug: str, lane: str) -> tuple[Any, ...]:
-    """Values that may be forced on a lane; some numbers where it has no list."""
-    found = resolve(slug).lanes[lane]
-    if isinstance(found, LaneRef):
-        return words(found.slug, found.lane)
-    return tuple(found.vocabulary()) if found.vocabulary else tuple(range(8))
+def words(slug: str, lane: str, text: str | None) -> tuple[Any, ...]:
+    """Values that may be forced on a lane that writes this kind of text; some numbers where it has no list."""
+    exhibit = resolve(slug)
+    found, own = lane_of(exhibit, lane, exhibit.parse({} if text is None else {"text": text}))
+    return tuple(found.vocabulary(own)) if found.vocabulary else tuple(range(8))
 
 
 def supported(lane: Lane | LaneRef) -> tuple[str, ...]:
@@ -62,7 +61,7 @@ def supported(lane: Lane | LaneRef) -> tuple[str, ...]:
 
 
 @st.composite
-def intervention(draw: st.DrawFn, exhibit: Exhibit) -> dict[str, Any]:
+def intervention(draw: st.DrawFn, exhibit: Exhibit, text: str | None = None) -> dict[str, Any]:
     """One that its lane supports, at a cell that small pages may or may not have."""
     lanes = [name for name, lane in exhibit.lanes.items() if supported(lane)]
     lane = draw(st.sampled_from(lanes))
@@ -70,7 +69,7 @@ def intervention(draw: st.DrawFn, exhibit: Exhibit) -> dict[str, Any]:
     change: dict[str, Any] = {"do": do, "lane": lane}
     if do == "force":
         cells = st.integers(0, 15) | st.integers(0, 70)
-        change |= {"cell": draw(cells), "value": draw(st.sampled_from(words(exhibit.slug, lane)))}
+        change |= {"cell": draw(cells), "value": draw(st.sampled_from(words(exhibit.slug, lane, text)))}
     else:
         change["seed"] = draw(SEEDS)
     if draw(st.booleans()):
@@ -84,7 +83,9 @@ def request(draw: st.DrawFn, wrong: bool) -> dict[str, Any]:
     exhibit = catalog.EXHIBITS[draw(st.sampled_from(list(catalog.EXHIBITS)))]
     out: dict[str, Any] = {"exhibit": exhibit.slug, "settings": draw(settings_of(exhibit, wrong))}
     lanes = list(exhibit.lanes)
-    interventions = intervention(exhibit) if any(map(supported, exhibit.lanes.values())) else st.nothing()
+    texts = next((s.choices for s in exhibit.settings if s.name == "text"), {})  # type: ignore[attr-defined]
+    text = next((t for t in texts if t == out["settings"].get("text")), None)
+    interventions = intervention(exhibit, text) if any(map(supported, exhibit.lanes.values())) else st.nothing()
     if not wrong:
         out["seed"] = draw(SEEDS)
         most = draw(st.sampled_from([1, 1, 2]))

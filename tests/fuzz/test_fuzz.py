@@ -29,6 +29,7 @@ from engines.errors import BadTrace, Refused, UnfoldError
 from engines.runtime import run
 from tests.fuzz import strategies as fuzz
 
+pytestmark = pytest.mark.timeout(3_600)  # the long form takes its time
 # Cases of the short form; `long` multiplies them.
 ACCEPTED, WRONG, TRACES, LINKS, REQUESTS = 520, 700, 500, 300, 150
 LONG = 5

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engines.next_token import page
 from engines.next_token.beam import beam, best
 from engines.noise import Noise
 from engines.runtime import Meter
+from engines.worlds import stories
 from engines.worlds.stories import BOS, END, PAD
 
 VOCAB = 12  # few words, so that END is met now and then
@@ -48,12 +48,12 @@ def ours(net: LlamaForCausalLM, beams: int, choose=best) -> list[tuple[list[int]
         try:
             next(steps)
         except StopIteration as stop:
-            return [([page.WORDS.index(w) for w in s["text"]], s["log_prob"]) for s in stop.value["stories"]]
+            return [([stories.VOCAB.index(w) for w in s["text"]], s["log_prob"]) for s in stop.value["stories"]]
 
 
 def theirs(net: LlamaForCausalLM, beams: int) -> list[tuple[list[int], float]]:
     out = net.generate(torch.tensor([[BOS]]), num_beams=beams, num_return_sequences=beams, do_sample=False,
-                       length_penalty=0.0, early_stopping=False, max_length=page.LENGTH + 1,
+                       length_penalty=0.0, early_stopping=False, max_length=stories.LENGTH + 1,
                        return_dict_in_generate=True, output_scores=True)
     texts = [row[1:].tolist() for row in out.sequences]
     return [(t[: t.index(END) + 1] if END in t else t, float(s))

@@ -1,1 +1,0 @@
-"""Pictures drawn scale by scale, from one cell to the whole grid."""

@@ -1,1 +1,0 @@
-"""Stories written from left to right, one cell after another: the classic order, and drafts that speed it up."""

@@ -1,1 +1,0 @@
-"""Pictures as 64 codes, painted one by one: row by row, or in any order that is asked for."""
