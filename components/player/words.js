@@ -164,4 +164,4 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
-const SVG_NAMES = new Set(["svg", "path", "circle", "rect", "line", "g", "polyline"]);
+const SVG_NAMES = new Set(["svg", "path", "circle", "rect", "line", "g", "polyline", "text"]);

@@ -1,11 +1,13 @@
-// The stage for pictures: lanes stand side by side, each picture at a whole multiple of 64 pixels.
+// The stage for pictures, planes and graphs: lanes stand side by side, each picture at a whole multiple of 64 pixels.
 
 import { words } from "../player/words.js";
+import { GraphLane } from "./graph.js";
 import { GridLane } from "./grid.js";
+import { PlaneLane } from "./plane.js";
 import { PyramidLane } from "./pyramid.js";
 import { shotsOf } from "./picture.js";
 
-const KINDS = { grid: GridLane, pyramid: PyramidLane };
+const KINDS = { graph: GraphLane, grid: GridLane, plane: PlaneLane, pyramid: PyramidLane };
 const UNIT = 64;
 const LEAST = 256; // narrower than this, lanes go below one another
 const QUICK_MS = 80; // changes that follow faster are states without tweens

@@ -1,4 +1,4 @@
-"""Recipes of the left-to-right nets: a target and a small draft for it, both on endless stories."""
+"""Recipes of the left-to-right nets: a target and a small draft for it on endless stories; readers of Bayes nets."""
 
 from functools import cache, partial
 
@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.next_token import gap_train
 from engines.next_token.model import BOS, END, Network
 from engines.training import Recipe, by_length, story_batches
 from engines.worlds import stories
@@ -67,4 +68,5 @@ def build(shape: dict[str, int]) -> Network:
 RECIPES = {
     "next_token/target": Recipe("next_token/target", partial(build, TARGET), batches, loss, judge, steps=9_000),
     "next_token/draft": Recipe("next_token/draft", partial(build, DRAFT), batches, loss, judge, steps=6_000),
+    **gap_train.RECIPES,
 }
