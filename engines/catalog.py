@@ -1,7 +1,6 @@
 """The catalogue: one explicit table. A new exhibit is one line here, its family's room, its assets and its tests."""
 
 from engines.any_order import exhibits as any_order
-from engines.density import exhibits as density
 from engines.exhibit import Exhibit
 from engines.next_token import exhibits as next_token
 
@@ -10,6 +9,5 @@ EXHIBITS: dict[str, Exhibit] = {
     for e in (
         *any_order.EXHIBITS,
         *next_token.EXHIBITS,
-        *density.EXHIBITS,
     )
 }

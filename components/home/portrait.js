@@ -16,6 +16,8 @@ export function portrait(trace) {
   const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
   if (canvas.kind === "pyramid") return scales(canvas, steps);
+  if (canvas.kind === "plane") return walks(canvas, own);
+  if (canvas.kind === "graph") return chain(canvas, given, steps);
   const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
@@ -58,6 +60,35 @@ function scales({ shape }, steps) {
     x += wide + 7;
     first += h * w;
   });
+  return root;
+}
+
+/** The first walkers' paths through the plane, early steps dark. */
+function walks({ shape: { box, n } }, events) {
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const at = ([x, y]) => [4 + ((x - box[0]) / (box[2] - box[0])) * (WIDTH - 8), 4 + ((box[3] - y) / (box[3] - box[1])) * (HEIGHT - 8)];
+  const values = new Map();
+  for (const e of events) if (e.kind === "commit") expand(e.cells).forEach((cell, i) => values.set(cell, e.values[i]));
+  for (let w = 0; w < 3; w++) {
+    const path = Array.from({ length: n }, (_, k) => values.get(w * n + k)).filter(Boolean).map(at);
+    path.slice(1).forEach(([x, y], k) => {
+      if (x === path[k][0] && y === path[k][1]) return;
+      root.append(svg("path", { d: `M${path[k].map((v) => v.toFixed(1))} L${x.toFixed(1)},${y.toFixed(1)}`, stroke: ramp(k / path.length), "stroke-width": 1.25, "stroke-linecap": "round" }));
+    });
+    if (path.length) root.append(dot(path.at(-1), 2.2, ramp(1)));
+  }
+  return root;
+}
+
+/** The first chain's way through its net. */
+function chain({ shape: { nodes, edges } }, given, steps) {
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const place = (cell) => [6 + nodes[cell].at[0] * (WIDTH - 12), 6 + nodes[cell].at[1] * (HEIGHT - 12)];
+  const line = (from, to, stroke, width) => root.append(svg("path", { d: `M${place(from)} L${place(to)}`, stroke, "stroke-width": width, "stroke-linecap": "round" }));
+  for (const [a, b] of edges) line(a, b, "var(--line)", 1);
+  const own = [...given, ...steps.flat()].filter((cell) => cell < nodes.length);
+  own.slice(1).forEach((to, k) => line(own[k], to, ramp(k / Math.max(own.length - 2, 1)), 1.75));
+  nodes.forEach((_, i) => root.append(dot(place(i), own.includes(i) ? 2.6 : 1.6, own.includes(i) ? ramp(own.indexOf(i) / Math.max(own.length - 1, 1)) : "var(--line)")));
   return root;
 }
 

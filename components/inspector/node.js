@@ -43,7 +43,7 @@ function bars(rows, t, rest = 0) {
       make("span", { class: "uf-bar-word" }, said), make("span", { class: "uf-pair" }, make("span", { class: "uf-one", "data-name": "p", style: `width:${100 * p}%` })),
       make("span", { class: "uf-nums" }, make("b", { class: "uf-tiny" }, short(p) || "0")))));
   if (rest > 0.005) lines.push(make("li", { class: "uf-rest" }, make("button", { type: "button", disabled: true }, make("span", { class: "uf-bar-word" }, t("inspector.node.rest")), make("span", { class: "uf-pair" }, make("span", { class: "uf-one", "data-name": "before", style: `width:${100 * rest}%` })), make("span", { class: "uf-nums" }, make("span", { class: "uf-tiny" }, short(rest))))));
-  return make("ul", { class: "uf-bars" }, ...lines);
+  return make("ul", { class: "uf-bars uf-plain" }, ...lines);
 }
 
 /** What the text held when this value was drawn. Pointing lights the stage. */

@@ -8,7 +8,7 @@ export function view({ player, t, focus, cell, state, numberLine }) {
   const { n } = state.canvas.shape;
   const top = make("p", { class: "uf-where-word" }, make("span", {}, t("inspector.point", { walker: Math.floor(focus.cell / n) + 1, step: focus.cell % n })));
   if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
-  const place = cell.value ?? cell.draft;
+  const place = cell.value ?? (cell.state === "rejected" ? cell.replacement : cell.draft);
   const parts = [top, make("p", { class: "uf-big uf-point" }, place ? pair(place) : "\u2026"), make("p", { class: "uf-say" }, sentence(t, cell))];
   if (cell.verdict && cell.ratio != null) parts.push(...numberLine(cell, t("inspector.point.was")));
   parts.push(make("p", { class: "uf-help" }, t("inspector.point.help")));

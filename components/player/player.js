@@ -290,7 +290,7 @@ class Lane {
   #startsGroup(group, event) {
     const { kind } = event;
     // All walkers of a plane step together: the jumps, their verdicts and where they lead are one moment.
-    if (this.kind === "plane") return kind === "propose";
+    if (this.kind === "plane") return kind === "forward";
     if (kind === "forward" || (kind === "phase" && event.state !== "end")) return true;
     // A picture belongs to what it shows; only the steps out of the noise are moments of their own.
     if (kind === "preview") return event.name === "denoise";

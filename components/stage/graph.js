@@ -15,7 +15,7 @@ export class GraphLane {
     this.head = new Head(t, player, id);
     this.svg = make("svg", { class: "uf-net", role: "group" });
     this.scale = make("svg", { class: "uf-scale-line", role: "img" });
-    this.legend = make("p", { class: "uf-legend" }, ...["given", "asked", "one", "zero", "truth", "usual", "mean"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`graph.legend.${k}`))));
+    this.legend = make("p", { class: "uf-legend" }, ...["given", "asked", "one", "zero", "near", "truth", "usual", "mean"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`graph.legend.${k}`))));
     this.foot = make("div", { class: "uf-foot" }, this.scale, this.legend);
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "graph" }, this.head.root, make("div", { class: "uf-two" }, make("div", { class: "uf-frame" }, this.svg), this.foot));
   }
@@ -86,7 +86,7 @@ export class GraphLane {
     const [x, y] = this.at[i];
     const { r } = this;
     const choose = () => this.#choose(i);
-    const letter = make("text", { class: "uf-node-name", x, y: y + r * 0.02 }, name);
+    const letter = make("text", { class: "uf-node-name", x, y }, name);
     const value = make("text", { class: "uf-node-value", x, y: y + r * 0.66 });
     const fill = make("path", { class: "uf-node-fill" });
     const root = make("g", { class: "uf-node", role: "button", tabindex: "0", "data-node": i, "data-asked": i === canvas.target, "data-given": i === canvas.given, onclick: choose, onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { choose(); e.preventDefault(); } } },
@@ -111,6 +111,7 @@ export class GraphLane {
       mark(node.root, "data-forced", cell.origin === "forced");
       mark(node.root, "aria-pressed", String(chosen === this.base + i));
       write(node.value, known ? String(cell.value) : p !== null ? short(p) : "");
+      mark(node.root, "data-told", known || p !== null);
       mark(node.fill, "d", p === null ? "" : level(this.at[i], this.r, p));
       const said = [node.name, own && t("graph.legend.asked"), known && t("graph.is", { value: cell.value }), p !== null && t("graph.read", { p: short(p) }), cell.state === "given" && t("state.given")];
       mark(node.root, "aria-label", said.filter(Boolean).join(", "));

@@ -170,7 +170,7 @@ export class PlaneLane {
     pen.fillStyle = colour("ink");
     pen.globalAlpha = 0.5;
     for (let w = 0; w < walkers; w++) {
-      for (let k = 1; k <= step; k++) {
+      for (let k = this.#stands(w); k >= 1; k--) {
         const [x, y] = this.#at(state.cells[w * n + k].value);
         pen.fillRect(x - 1.25, y - 1.25, 2.5, 2.5);
       }
@@ -184,11 +184,16 @@ export class PlaneLane {
     }
   }
 
+  /** The last step of a walker that is decided: within a step some walkers are judged before others. */
+  #stands(w) {
+    return this.state.cells[w * this.n + this.step].value ? this.step : this.step - 1;
+  }
+
   /** Where a walker came from: older steps fade. */
   #trail(pen, state, w, from) {
     pen.strokeStyle = this.ink.get("accepted");
     pen.lineWidth = 1.75;
-    for (let k = from + 1; k <= this.step; k++) {
+    for (let k = from + 1; k <= this.#stands(w); k++) {
       const [a, b] = [state.cells[w * this.n + k - 1].value, state.cells[w * this.n + k].value];
       if (a[0] === b[0] && a[1] === b[1]) continue;
       pen.globalAlpha = Math.max(0.12, 1 - (this.step - k) / TRAIL);
@@ -201,8 +206,8 @@ export class PlaneLane {
   }
 
   #walker(pen, state, w) {
-    const now = state.cells[w * this.n + this.step];
-    const next = state.cells[w * this.n + this.step + 1];
+    const now = state.cells[w * this.n + this.#stands(w)];
+    const next = state.cells[w * this.n + this.#stands(w) + 1];
     const [x, y] = this.#at(now.value);
     const open = ["proposed", "accepted", "rejected"].includes(next?.state);
     if (open) this.#jump(pen, now.value, next.draft, next.state);
@@ -275,7 +280,7 @@ export class PlaneLane {
     let best = null;
     let near = NEAR;
     for (let w = 0; w < this.walkers; w++) {
-      for (let k = this.step; k >= 0; k--) {
+      for (let k = this.#stands(w); k >= 0; k--) {
         const [x, y] = this.#at(this.state.cells[w * this.n + k].value);
         const far = Math.hypot(x - event.offsetX, y - event.offsetY);
         if (far < near) [near, best] = [far, w * this.n + k];

@@ -26,8 +26,8 @@ def _none(s: SimpleNamespace) -> list[str]:
 DAE_SCORE = Exhibit(
     slug="dae-score",
     title="What noise teaches",
-    line="A network learns to take noise off points. Its corrections turn out to point uphill, to where data are dense: "
-    "enough to draw new points by.",
+    line="A network learns to take noise off points. Its corrections turn out to point uphill, to where data are "
+    "dense: enough to draw new points by.",
     paper=Paper(
         title="What Regularized Auto-Encoders Learn from the Data-Generating Distribution",
         authors="Alain, Bengio", venue="JMLR 2014", arxiv="1211.4246",
@@ -64,7 +64,7 @@ DAE_SCORE = Exhibit(
                       interventions=("reseed",), line="The best denoiser there is, from a formula; no network."),
         "plain": Lane(decode=partial(metropolis, way=UNTRAINED), title="Trained without noise", nets=_plain,
                       default=False, interventions=("reseed",),
-                      line="With nothing to take off it learned to leave points alone: no arrows, so any jump will do."),
+                      line="With nothing to take off it learned to leave points alone: no arrows, any jump will do."),
     },
     beats=(
         Beat(text="Each arrow is one correction: where the network would move a point that stands there. Thin lines "
@@ -104,15 +104,15 @@ DAE_SCORE = Exhibit(
               paper={"value": None, "unit": "", "where": "main theorem: r(x) = x + σ² ∇log p(x) + o(σ²)"},
               threshold={"op": "<=", "value": 0.6}, measure=claims.field_to_score_scale),
         Claim(id="samples-match", kind="difference", must=False, title="Walkers end where the data are",
-              text="Where 32 walkers of each run end cannot be told from exact samples of the blurred data; walkers that "
-              "trust the error can.",
+              text="Where 32 walkers of each run end cannot be told from exact samples of the blurred data; walkers "
+              "that trust the error can.",
               unit="energy distance", baseline="exact samples of the blurred density; the same walk with true arrows",
               paper={"value": None, "unit": "", "where": "sampling experiments: shown as pictures"},
               measure=claims.samples_match),
         Claim(id="contractive-equals-denoising", kind="ratio", must=False, title="Two losses, one field",
               text="A price on the network's own slope teaches the same arrows as noise does, the more so the smaller "
               "the noise: how far they are apart at 0.1 over at 0.4.",
-              unit="apart over apart", baseline="same network, data and steps of training within each other's budget",
+              unit="apart over apart", baseline="same network, data and steps of training",
               paper={"value": None, "unit": "", "where": "section 3: equal up to o(σ²)"},
               threshold={"op": "<", "value": 1.0}, measure=claims.contractive_equals_denoising),
     ),

@@ -1,7 +1,7 @@
 """Sampling by Metropolis-Hastings from a density that nobody wrote down, with an auto-encoder for its slope.
 
-Source: Alain and Bengio, arXiv 1211.4246 (JMLR 15, 2014). Symbols: r the auto-encoder, sigma its noise, x where a walker
-stands, x* a proposed jump, E energy = -log p up to a constant.
+Source: Alain and Bengio, arXiv 1211.4246 (JMLR 15, 2014). Symbols: r the auto-encoder, sigma its noise, x where a
+walker stands, x* a proposed jump, E energy = -log p up to a constant.
 
     (r(x) - x) / sigma² ≈ ∇log p(x)                                  so, along the straight line from x to x*,
     E(x) - E(x*) = ∫ ∇log p · dz ≈ Σ_j (r(z_j) - z_j) · (x* - x) / (m sigma²),   z_j the m midpoints
@@ -88,9 +88,10 @@ def metropolis(s: SimpleNamespace, noise: Noise, meter: Meter, way: Way = LEARNE
     for k in range(1, n):
         cells = [cell + k for cell in first]
         new = x + s.step * noise.normal("draft", cells, (2,))
-        yield Propose(cells=cells, values=new.tolist(), p=[1.0] * len(cells))
         ratio = np.exp(np.minimum(way.log_ratio(r, x, new, sigma, s.path), 30.0))
         yield net.forward(reads=[c - 1 for c in cells], computes=cells, predicts=cells, mode="verify")
+        # told after the evaluation that it did not need, so that a step is one call on every clock
+        yield Propose(cells=cells, values=new.tolist(), p=[1.0] * len(cells))
         drawn = noise.accept(cells, ratio)
         goes = np.array([yes for _, yes in drawn])
         x_new = np.where(goes[:, None], new, x)
@@ -132,9 +133,9 @@ def _step_note(k: int, cells: list[int], ratio: np.ndarray, goes: np.ndarray) ->
     if goes[w] and share >= 1:
         text = "A jump to a denser place is always taken."
     elif goes[w]:
-        text = f"A jump to a place {_times(1 / share)} less dense: the dice still said yes."
+        text = f"Taken, though it is {_times(1 / share)} less dense over there: the dice said yes."
     else:
-        text = f"A jump to a place {_times(1 / share)} less dense was refused; the walker stays and counts again."
+        text = f"Refused: over there it is {_times(1 / share)} less dense. The walker stays."
     return Note(key="dae.step", args={}, text=text, cells=[cells[w]])
 
 

@@ -42,11 +42,8 @@ class Bank(nn.Module):
         return x + self.sigma[which] * self.step(x, which)
 
     def step(self, x: Tensor, which: slice) -> Tensor:
-        raise NotImplementedError
-
-    def jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """r(x) (N, B, 2) and ∂r/∂x (N, B, 2, 2), of all networks; [..., i, j] is ∂r_i/∂x_j."""
-        raise NotImplementedError
+        """(r(x) - x) / sigma."""
+        raise TypeError("a bank says where its networks move a point")
 
     def session(self) -> Session:
         return Session(self)
@@ -75,6 +72,7 @@ class Free(Bank):
         return _affine(torch.tanh(_affine(torch.tanh(_affine(x, *a)), *b)), *c)
 
     def jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """r(x) (N, B, 2) and ∂r/∂x (N, B, 2, 2), of all networks; [..., i, j] is ∂r_i/∂x_j."""
         a, b, c = self._parts(slice(None))
         h = torch.tanh(_affine(x, *a))
         g = torch.tanh(_affine(h, *b))
@@ -95,7 +93,8 @@ class Tied(Bank):
         self.a_weight = nn.Parameter(torch.randn(self.nets * hidden, 2) * 1.5)
         self.a_bias = nn.Parameter(torch.randn(self.nets, hidden))
         self.c_bias = nn.Parameter(torch.zeros(self.nets, 2))
-        self.register_buffer("signs", torch.ones(hidden).index_fill(0, torch.arange(0, hidden, 2), -1.0), persistent=False)
+        signs = torch.tensor([1.0, -1.0]).repeat(hidden // 2)
+        self.register_buffer("signs", signs, persistent=False)
 
     def step(self, x: Tensor, which: slice) -> Tensor:
         a = self.a_weight.view(self.nets, self.hidden, 2)[which]

@@ -46,7 +46,7 @@ def denoising(network: nn.Module, x: Tensor, generator: torch.Generator) -> tupl
 
 def contractive(network: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
     """Mean of ‖r(x) - x‖² / sigma² + ‖∂r/∂x‖_F²."""
-    bank = cast(Bank, network)
+    bank = cast(Free, network)
     r, jacobian = bank.jacobian(x)
     return (((r - x) / bank.sigma).square().sum(-1) + jacobian.square().sum((-1, -2))).mean(), 1.0
 
@@ -95,7 +95,7 @@ def _tied() -> Tied:
 
 RECIPES = {
     DAE: Recipe(DAE, partial(_free, LEVELS), batches, denoising, judge, steps=8_000, average=0.995),
-    RCAE: Recipe(RCAE, partial(_free, LEVELS), batches, contractive, judge, steps=5_000, average=0.995),
+    RCAE: Recipe(RCAE, partial(_free, LEVELS), batches, contractive, judge, steps=8_000, average=0.995),
     TIED: Recipe(TIED, _tied, batches, denoising, judge, steps=12_000, average=0.995),
     PLAIN: Recipe(PLAIN, partial(_free, [200]), partial(batches, levels=1), plainly, judge, steps=1_000, average=0.99),
 }

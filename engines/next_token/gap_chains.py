@@ -65,7 +65,7 @@ def elsewhere(net: BayesNet, q: Question, noise: Noise) -> list[int]:
     return [rest[k] for k in np.argsort(noise.uniform("order", rest))[: len(apt)]]
 
 
-def answer(s: SimpleNamespace, noise: Noise, meter: Meter, plan: Plan = freely, title: str = "Thinking freely") -> Steps:
+def answer(s: SimpleNamespace, noise: Noise, meter: Meter, plan: Plan = freely, title: str = "Freely") -> Steps:
     """Answer a question by M chains (one if nothing is written). s: training, world, pair, value, chains."""
     net, world = meter.net(NETS[s.training]), WORLDS.index(s.world)
     graph, q = bayes.nets()[world], question(s, noise)
@@ -174,6 +174,8 @@ def _dists(i: int, p: np.ndarray, names: np.ndarray | None) -> dict[str, list[di
 
 def _told(chain: Chain, answers: list[float], names: tuple[str, ...]) -> str:
     lines = [f"{names[i]} is {v}" for i, v in chain.known.items() if i != chain.q.given]
-    way = f"It wrote {', '.join(lines)}. " if lines else ""
+    shown = ", ".join(lines) if len(lines) <= 5 else f"{', '.join(lines[:4])} and {len(lines) - 4} more"
+    way = f"It wrote: {shown}. " if lines else ""
     then = f"Then {names[chain.q.target]} has {answers[-1]:.2f}" if lines else f"At once: {answers[-1]:.2f}"
-    return f"{way}{then}." if len(answers) == 1 else f"{way}{then}; the mean of {len(answers)} is {np.mean(answers):.2f}."
+    mean = f"; the mean of {len(answers)} is {np.mean(answers):.2f}" if len(answers) > 1 else ""
+    return f"{way}{then}{mean}."

@@ -1,7 +1,7 @@
 """How the claims about chains of thought are measured: squared errors of answers on held-out pairs, from traces.
 
-Every claim asks all questions of all Bayes nets (held-out pairs, both directions, both values) and bootstraps over nets:
-questions of one net are not independent of one another. `trial.subject` replaces the function that answers.
+Every claim asks all questions of all Bayes nets (held-out pairs, both directions, both values) and bootstraps over
+nets: questions of one net are not independent of one another. `trial.subject` replaces the function that answers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def squared(trial: Trial, lane: str, training: str, chains: int = CHAINS) -> dic
         rows = []
         for i, q in enumerate(net.questions):
             trial.ask()
-            settings = {"training": training, "world": world, "pair": i // 2 + 1, "value": str(q.value), "chains": chains}
+            settings = {"training": training, "world": world, "pair": i // 2 + 1, "value": str(q.value),
+                        "chains": chains}
             told = estimates(ask(next(seeds), settings, lane, quiet=True))
             rows.append([(value - net.answer(q)) ** 2 for value in told])
         per_net.append(rows)

@@ -42,8 +42,8 @@ def _lane(plan: Plan, title: str, line: str, **more: Any) -> Lane:
 REASONING_GAP = Exhibit(
     slug="reasoning-gap",
     title="Why think step by step?",
-    line="The network has read many short texts, never one with both of these variables. Asked for one given the other, "
-    "it does better if it may first write down what lies between.",
+    line="The network has read many short texts, never one with both of these variables. Asked for one given the "
+    "other, it does better if it may first write down what lies between.",
     paper=Paper(
         title="Why think step by step? Reasoning emerges from the locality of experience",
         authors="Prystawski, Li, Goodman", venue="NeurIPS 2023", arxiv="2304.03843",
@@ -60,15 +60,15 @@ REASONING_GAP = Exhibit(
         Int(name="chains", default=10, min=1, max=MAX_CHAINS, label="Chains", unit="chains",
             help="How many times the model thinks aloud; its answers are averaged."),
         Choice(name="world", default=WORLDS[0], label="Net", choices={w: w for w in WORLDS},
-               help="Which of six random worlds of sixteen yes-or-no variables. The network has read about all of them."),
+               help="Which of six random worlds of sixteen yes-or-no variables. The network has read about them all."),
         Int(name="pair", default=0, min=0, max=2 * bayes.HELD_OUT, label="Question",
             help="Which variable is given and which is asked for; 0 lets the seed choose."),
         Choice(name="value", default="seed", label="Given value", choices={"seed": "the seed's", "0": "0", "1": "1"},
                help="What the given variable is."),
     ),
     lanes={
-        "free": _lane(freely, "Thinking freely", "The model names the next variable itself, draws its value, and goes on "
-                      "until it names the one asked for.", vocabulary=values),
+        "free": _lane(freely, "Thinking freely", "The model names the next variable itself, draws its value, and goes "
+                      "on until it names the one asked for.", vocabulary=values),
         "direct": _lane(at_once, "Answering at once", "No steps: the answer is read straight after the question.",
                         interventions=("reseed",)),
         "scaffold": _lane(scaffolded, "The right steps", "The variables that separate the two in the graph, nearest "
@@ -122,8 +122,8 @@ REASONING_GAP = Exhibit(
                      "ten"},
               threshold={"op": ">=", "value": 2.0}, measure=claims.one_chain_vs_ten),
         Claim(id="data-efficiency", kind="ratio", must=False, title="Thinking in place of seeing",
-              text="Error of ten free chains on pairs never read together, over that of answering at once after reading "
-              "them together, as many tokens.",
+              text="Error of ten free chains on pairs never read together, over that of answering at once after "
+              "reading them together, as many tokens.",
               unit="error over error", baseline="the same network and tokens, every text with all variables",
               paper={"value": 1.0, "unit": "error over error", "where": "its data: 0.0140 against 0.0140 at the end of "
                      "training"},

@@ -1,7 +1,7 @@
 """How a draw of a Bayes net is written for a language model, and which parts of the world it gets to read.
 
-Source: Prystawski, Li and Goodman, arXiv 2304.03843, and benpry/why-think-step-by-step. A sample names its target, gives
-the value of a first variable (the condition), then of others in random order, the target's last:
+Source: Prystawski, Li and Goodman, arXiv 2304.03843, and benpry/why-think-step-by-step. A sample names its target,
+gives the value of a first variable (the condition), then of others in random order, the target's last:
     net 2  target D  A 1  C 0  D 1  END
 Differs: one token a name, not BPE, so that the choice of a name is exact; and one network reads six Bayes nets, told
 apart by the first token, where the paper trains one network a net.
@@ -43,8 +43,8 @@ def asked(world: int, q: Question) -> list[int]:
 def variables(net: BayesNet, around: BayesNet, kind: str, rng: np.random.Generator) -> list[int]:
     """Which variables a sample shows, in the order in which they are written.
 
-    local: those within r steps of a random centre, r ~ Geometric(1/2), each dropped with probability 0.2; wrong: the
-    same with the neighbourhoods of another net, `around`; full: all. Of a held-out pair one goes, at random. seen: all,
+    local, wrong: those within r steps of a random centre in `around` (the net itself, or another one), r ~
+    Geometric(1/2), each dropped with probability 0.2; full: all. Of a held-out pair one goes, at random. seen: all,
     held-out pairs included.
     """
     while True:

@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class BayesNet:
-    """A directed graph and its tables: tables[i] has a 0/1 axis for each parent of i, in order, and holds p(X_i = 1)."""
+    """A directed graph and its tables: tables[i] has a 0/1 axis for each parent of i and holds p(X_i = 1)."""
 
     parents: tuple[tuple[int, ...], ...]
     tables: tuple[np.ndarray, ...]
@@ -139,20 +139,26 @@ class BayesNet:
 
     @cached_property
     def layout(self) -> list[list[float]]:
-        """A place in the unit square for each variable; parts that hang together are laid beside one another."""
+        """A place in the unit square for each variable: the largest part fills it, the others stand below in a row."""
         whole = self.graph.to_undirected()
-        at: dict[int, np.ndarray] = {}
-        left = 0.0
-        for part in sorted(nx.connected_components(whole), key=lambda c: (-len(c), min(c))):
-            own = whole.subgraph(sorted(part))
-            spot = nx.kamada_kawai_layout(own) if len(own) > 1 else {min(part): np.zeros(2)}
-            xy = np.array([spot[i] for i in sorted(part)]) * np.sqrt(len(part))
-            xy = xy - xy.min(0) + [left, 0]
-            at |= dict(zip(sorted(part), xy - [0, np.ptp(xy[:, 1]) / 2], strict=True))
-            left = float(xy[:, 0].max()) + 1.2
-        xy = np.array([at[i] for i in range(self.size)])
+        parts = sorted(nx.connected_components(whole), key=lambda c: (-len(c), min(c)))
+        main, rest = sorted(parts[0]), [i for part in parts[1:] for i in sorted(part)]
+        spot = nx.kamada_kawai_layout(whole.subgraph(main))
+        xy = _apart(np.array([spot[i] for i in main]), 0.17) * [1, 0.84 if rest else 1]
+        at = dict(zip(main, xy.tolist(), strict=True))
+        at |= {i: [(k + 0.5) / len(rest), 1.0] for k, i in enumerate(rest)}
+        return [[round(v, 4) for v in at[i]] for i in range(self.size)]
+
+
+def _apart(xy: np.ndarray, least: float) -> np.ndarray:
+    """Places (n, 2) stretched over the unit square, those nearer than `least` pushed apart."""
+    for _ in range(80):
         xy = (xy - xy.min(0)) / np.maximum(np.ptp(xy, axis=0), 1e-9)
-        return [[round(float(x), 4), round(float(y), 4)] for x, y in xy]
+        gap = xy[:, None] - xy
+        far = np.linalg.norm(gap, axis=-1) + np.eye(len(xy))
+        push = np.maximum(least - far, 0) / far
+        xy = xy + 0.3 * (gap * push[..., None]).sum(1)
+    return (xy - xy.min(0)) / np.maximum(np.ptp(xy, axis=0), 1e-9)
 
 
 def random_net(seed: int, variables: int = VARIABLES, edges: int = EDGES) -> BayesNet:

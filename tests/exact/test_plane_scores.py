@@ -33,7 +33,7 @@ def test_the_score_is_the_gradient_of_the_log_density(name, sigma):
 @pytest.mark.parametrize("name", plane.NAMES)
 def test_a_density_has_mass_one_and_noise_is_what_widens_it(name):
     density = plane.DENSITIES[name]
-    at = np.linspace(-3.5, 3.5, 500)
+    at = np.linspace(-3.5, 3.5, 220)
     grid = np.stack(np.meshgrid(at, at), axis=-1)
     for sigma in (0.0, 0.2):
         assert np.exp(density.log_density(grid, sigma)).sum() * (at[1] - at[0]) ** 2 == pytest.approx(1, abs=1e-6)
@@ -162,6 +162,10 @@ def always(r, x, new, sigma, m):
     return np.full(len(x), 9.0)
 
 
+def flipped(r, x, new, sigma, m):
+    return -path_integral(r, x, new, sigma, m)
+
+
 def unscaled(r, x, new, sigma, m):
     return path_integral(r, x, new, sigma, m) * sigma**2
 
@@ -170,7 +174,7 @@ def test_walkers_with_true_arrows_keep_the_blurred_density():
     assert law(TRUE) > 1e-3
 
 
-@pytest.mark.parametrize("wrong", [always, unscaled, error_as_energy])
+@pytest.mark.parametrize("wrong", [always, flipped, unscaled])
 def test_other_ways_of_judging_a_jump_lose_it(wrong):
     assert law(Way("broken", lambda s: EXACT, wrong)) < 1e-6
 

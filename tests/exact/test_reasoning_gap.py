@@ -53,7 +53,7 @@ def test_held_out_pairs_are_apart_and_tell_about_one_another(k):
     net = bayes.nets()[k]
     assert len(net.held_out) == bayes.HELD_OUT
     for a, b in net.held_out:
-        assert net.distances[a][b] > 1 and net.information(a, b) > 0.01
+        assert net.distances[a][b] > 1 and net.information(a, b) > 0.005
         cut = net.scaffold(a, b)
         assert cut and not {a, b} & set(cut) and net.separated(a, b, cut)
         assert not any(net.separated(a, b, [c for c in cut if c != left]) for left in cut), "none of it is idle"
@@ -83,13 +83,13 @@ def test_no_training_text_holds_a_held_out_pair_but_where_it_should(kind):
 
 
 def test_local_texts_stay_in_a_neighbourhood_and_wrong_ones_in_another():
-    net, around, rng = bayes.nets()[0], bayes.other(0), np.random.default_rng(1)
+    net, other, rng = bayes.nets()[0], bayes.other(0), np.random.default_rng(1)
 
-    def stretch(kind):
+    def stretch(kind, around):
         shown = [text.variables(net, around, kind, rng) for _ in range(400)]
         return np.mean([net.distances[v[0]].get(v[-1], 6) for v in shown if len(v) > 1])
 
-    assert stretch("local") < 2.2 < stretch("wrong")
+    assert stretch("local", net) < 2.2 < 3.5 < stretch("wrong", other)
     assert text.company("local", 0, net.held_out[0][1])[net.held_out[0][0]] == 0
 
 
@@ -191,7 +191,8 @@ def test_more_chains_leave_the_first_ones_as_they_were():
 def test_forcing_a_value_changes_its_chain_and_no_other():
     base = answered("free", pair=2, value="0", chains=3)
     commit = next(e for e in base if isinstance(e, Commit))
-    force = {"do": "force", "lane": "free", "cell": commit.cells[0], "value": 1 - commit.values[0], "after": commit.n - 1}
+    force = {"do": "force", "lane": "free", "cell": commit.cells[0], "value": 1 - commit.values[0],
+             "after": commit.n - 1}
     other = list(run(REASONING_GAP, {"world": "2", "pair": 2, "value": "0", "chains": 3}, 5, [force], lanes=["free"],
                      nets=perfect))
     held = next(e for e in other if isinstance(e, Commit) and e.cells == commit.cells)

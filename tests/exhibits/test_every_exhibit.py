@@ -140,10 +140,12 @@ def test_beats_stop_at_events_that_happen(slug):
 )
 @pytest.mark.parametrize("slug", SLUGS)
 def test_interventions_that_make_no_sense_are_refused(slug, intervention, word):
-    if intervention == {"do": "force", "cell": 5_000, "value": None}:
-        lanes = catalog.EXHIBITS[slug].lanes.values()
-        words = next(lane.vocabulary() for lane in lanes if isinstance(lane, Lane) and lane.vocabulary)
-        intervention = intervention | {"value": next(iter(words))}
+    lanes = [lane for lane in catalog.EXHIBITS[slug].lanes.values() if isinstance(lane, Lane)]
+    forced = [lane for lane in lanes if lane.vocabulary and "force" in lane.interventions]
+    if not forced and word in ("not a word", "cell 5000 does not exist"):
+        word = "does not support 'force'"
+    elif intervention == {"do": "force", "cell": 5_000, "value": None}:
+        intervention = intervention | {"value": next(iter(forced[0].vocabulary()))}
     with pytest.raises(Refused, match=word):
         list(run(slug, interventions=[intervention]))
 
