@@ -5,16 +5,34 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+from collections.abc import Callable
 
-from benchmarks import bytes_per_event, first_paint, scrub, stream_tax
+from benchmarks import (
+    bytes_per_event,
+    cold_start,
+    decode,
+    first_page,
+    first_paint,
+    load,
+    memory,
+    previews,
+    scrub,
+    stream_tax,
+)
 from benchmarks.readme import TIMINGS
-from benchmarks.row import table
+from benchmarks.row import Row, table
 
-ALL = {
+ALL: dict[str, Callable[[], list[Row]]] = {
     "stream_tax": stream_tax.main,
+    "previews": previews.main,
     "first_paint": first_paint.main,
     "scrub": scrub.main,
     "bytes_per_event": bytes_per_event.main,
+    "first_page": first_page.main,
+    "cold_start": cold_start.main,
+    "memory": memory.main,
+    "decode": decode.main,
+    "load": load.main,
 }
 
 

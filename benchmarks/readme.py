@@ -17,8 +17,8 @@ from engines.catalog import EXHIBITS
 
 ROOT = Path(__file__).parent.parent
 TIMINGS = ROOT / "benchmarks" / "timings.md"
-JUDGED = ("gap", "objects", "scenes", "psnr")
-UNIT = {"gap": "% over exact", "objects": "% objects", "scenes": "% scenes", "psnr": "dB"}
+JUDGED = ("gap", "bits", "objects", "scenes", "psnr")
+UNIT = {"gap": "% over exact", "bits": "bits a character", "objects": "% objects", "scenes": "% scenes", "psnr": "dB"}
 
 
 def figure(value: Any, unit: str = "") -> str:

@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from components.page_data import first_paint
-from components.recorded import ROOT, trace_text
+from components.recorded import ROOT, trace_file, trace_text
 from components.serve import Desk
 from engines.errors import UnfoldError
 
@@ -57,8 +57,12 @@ def host(desk: Desk) -> gr.HTML:
     def cancel_measure(run_id: str) -> bool:
         return desk.pool.cancel(str(run_id)[:64])
 
-    def refetch(run_id: str, start: int) -> list[dict[str, Any]]:
-        return desk.pool.refetch(str(run_id)[:64], int(start))
+    def refetch(asked: Any) -> list[dict[str, Any]]:
+        """asked: [run, number of the first frame]; Gradio hands over several arguments as one list."""
+        match asked:
+            case [str(run_id), int(start)]:
+                return desk.pool.refetch(run_id[:64], start)
+        return []
 
     return gr.HTML(
         html_template=TEMPLATE,
@@ -137,12 +141,16 @@ def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
     async def trace(request: Request) -> Response:
         slug = request.path_params["slug"]
         try:
-            text = trace_text(slug, assets) if slug in known else b""
+            body = trace_text(slug, assets) if slug in known else b""
         except UnfoldError as error:
             return Response(str(error), 500, media_type="text/plain")
-        if not text:
+        if not body:
             return Response("no such trace", 404)
-        return Response(text, media_type="application/x-ndjson", headers={"Cache-Control": "no-cache"})
+        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        path = trace_file(slug, assets)
+        if path and path.suffix == ".gz" and "gzip" in request.headers.get("accept-encoding", ""):
+            body, headers["Content-Encoding"] = path.read_bytes(), "gzip"  # whole, as was seen: it could be unpacked
+        return Response(body, media_type="application/x-ndjson", headers=headers)
 
     async def codes(request: Request) -> Response:
         path = assets / "codes" / f"{request.path_params['name']}.png"

@@ -65,9 +65,9 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.view(rows, length, heads, width // heads).transpose(1, 2)
 
 
-def rotary_table(positions: int, size: int) -> Tensor:
+def rotary_table(positions: int, size: int, base: float = 10_000.0) -> Tensor:
     """Rotary positions as (positions, 2, size / 2): cosines, then sines. Source: arXiv 2104.09864, eq. 34."""
-    rate = 10_000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    rate = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     angle = torch.arange(positions, dtype=torch.float64)[:, None] * rate
     return torch.stack([angle.cos(), angle.sin()], dim=1).float()
 
@@ -94,23 +94,29 @@ def closed_entries(vocab: int, never: Sequence[int]) -> Tensor:
 
 
 class Cache:
-    """Keys and values of one sequence, allocated once: (layers, 1, H, capacity, e) each, float32."""
+    """Keys and values of one sequence or of several, allocated once: (layers, rows, H, capacity, e) each, float32."""
 
-    def __init__(self, layers: int, heads: int, capacity: int, size: int):
-        self.k = torch.zeros(layers, 1, heads, capacity, size)
-        self.v = torch.zeros(layers, 1, heads, capacity, size)
+    def __init__(self, layers: int, heads: int, capacity: int, size: int, rows: int = 1):
+        self.k = torch.zeros(layers, rows, heads, capacity, size)
+        self.v = torch.zeros(layers, rows, heads, capacity, size)
 
     @property
     def bytes(self) -> int:
         return self.k.nbytes + self.v.nbytes
 
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put k, v (1, H, T, e) at positions start, start + 1, … and return all that is known up to their end."""
-        stop = start + k.shape[2]
-        keys, values = self.k[layer, :, :, :stop], self.v[layer, :, :, :stop]
+        """Put k, v (B, H, T, e) at positions start, start + 1, … of the first B rows; return those up to their end."""
+        rows, stop = k.shape[0], start + k.shape[2]
+        keys, values = self.k[layer, :rows, :, :stop], self.v[layer, :rows, :, :stop]
         keys[:, :, start:] = k
         values[:, :, start:] = v
         return keys, values
+
+    def reorder(self, rows: Sequence[int], stop: int) -> None:
+        """Let row i go on from what row rows[i] holds before position `stop`."""
+        if list(rows) != list(range(len(rows))):
+            for held in (self.k, self.v):
+                held[:, : len(rows), :, :stop] = held[:, list(rows), :, :stop]
 
 
 def common_prefix(a: Sequence, b: Sequence) -> int:

@@ -9,6 +9,7 @@ The schedule follows the fraction of the budget that is gone, in steps or in sec
 """
 
 import datetime
+import io
 import json
 import math
 import os
@@ -196,8 +197,9 @@ def fit(
             "part": part,
             "index": index,
         }
-        torch.save(state, folder / "checkpoint.tmp")
-        os.replace(folder / "checkpoint.tmp", checkpoint)
+        packed = io.BytesIO()
+        torch.save(state, packed)
+        weights.replace(checkpoint, packed.getvalue())
         shadow = recipe.build()
         with torch.no_grad():
             for target, value in zip(shadow.parameters(), averaged, strict=True):

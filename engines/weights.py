@@ -109,7 +109,7 @@ def save(module: nn.Module, path: Path | str, training: Mapping[str, Any]) -> st
         "sha256": sha,
         "training": json.dumps(dict(training), sort_keys=True),
     }
-    _replace(path, pack_tensors(tensors, metadata))
+    replace(path, pack_tensors(tensors, metadata))
     return sha
 
 
@@ -119,15 +119,18 @@ def annotate(path: Path | str, **training: Any) -> None:
     data = path.read_bytes()
     metadata = _header(path, data, "fetch the file again")[1]
     metadata["training"] = json.dumps(json.loads(metadata["training"]) | training, sort_keys=True)
-    _replace(path, pack_tensors(parse_tensors(data), metadata))
+    replace(path, pack_tensors(parse_tensors(data), metadata))
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old one or the new one."""
+def replace(path: Path, data: bytes) -> None:
+    """Write a file in one step: a reader sees the old one or the new one, also where the disk is full (OSError)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _header(path: Path, data: bytes, fix: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -240,9 +243,25 @@ def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
     return module.eval()
 
 
+# Networks from outside, for this process only, with their sha256: nothing of them is stored.
+_guests: dict[str, tuple[nn.Module, str]] = {}
+
+
+def welcome(name: str, network: nn.Module, sha: str) -> None:
+    """Let `load`, `session` and `sha256` answer for a network that is not one of the project's files."""
+    _guests[name] = (network, sha)
+
+
+def has(name: str) -> bool:
+    """Is there a network of this name?"""
+    return name in _guests or path_of(name).exists()
+
+
 @cache
 def load(name: str) -> nn.Module:
     """The network "family/net", loaded once per process."""
+    if name in _guests:
+        return _guests[name][0]
     path = path_of(name)
     return read(path, _class_of(path))
 
@@ -303,4 +322,4 @@ def _warm(name: str) -> None:
 
 def sha256(name: str) -> str:
     """The digest of the stored tensors, as traces and claims record it."""
-    return str(record(name)["sha256"])
+    return _guests[name][1] if name in _guests else str(record(name)["sha256"])

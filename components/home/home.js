@@ -74,7 +74,8 @@ export function mount(element, { data, words, transport, link, say, keep }) {
   function atlas() {
     const columns = unique(data.exhibits.map((e) => e.map.order));
     const rows = unique(data.exhibits.map((e) => e.map.what));
-    return el("div", { class: "atlas-map", style: `--columns: ${Math.max(columns.length, 1)}` },
+    const most = Math.max(1, ...rows.map((what) => unique(data.exhibits.filter((e) => e.map.what === what).map((e) => e.map.order)).length));
+    return el("div", { class: "atlas-map", style: `--columns: ${most}` },
       rows.map((what) => el("div", { class: "atlas-row" },
         el("h3", { class: "atlas-what" }, label("what", what)),
         columns.map((order) => {

@@ -1,11 +1,15 @@
 // The portrait of an exhibit: the thread from each decision of its recorded run to the next, in the order ramp.
-// Text: cells on a line, an arc for each step. Pictures: cells on their grid, a path through them; or growing squares.
+// Text: cells on a line, an arc for each step. Pictures: what came out, and beside it cells on their grid with a path
+// through them, or growing squares.
 
 import { svg } from "../shell/dom.js";
-import { expand } from "../player/player.js";
+import { expand, isPicture } from "../player/player.js";
+import { addressOf } from "../stage/picture.js";
 
 const WIDTH = 240;
 const HEIGHT = 64;
+const SHOWN = HEIGHT - 8; // side of the picture that came out
+const REST = WIDTH - SHOWN - 14; // what it leaves for its thread
 
 /** trace: text of a recorded run. Returns an <svg>, empty if nothing was decided. */
 export function portrait(trace) {
@@ -15,11 +19,30 @@ export function portrait(trace) {
   const canvas = own[0]?.canvases?.[0] ?? { kind: "tokens", shape: [1] };
   const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
-  if (canvas.kind === "pyramid") return scales(canvas, steps);
+  if (isPicture(canvas)) return beside(own, canvas.kind === "pyramid" ? scales(canvas, steps) : path(canvas, given, steps));
   if (canvas.kind === "plane") return walks(canvas, own);
   if (canvas.kind === "graph") return chain(canvas, given, steps);
+  return path(canvas, given, steps);
+}
+
+/** The thread of a picture, with the picture before it. */
+function beside(events, thread) {
+  const last = events.findLast((e) => e.kind === "preview" && e.name === "picture");
+  const href = last && addressOf(last);
+  if (!href) return thread;
+  const root = frame();
+  thread.setAttribute("viewBox", `0 0 ${REST} ${HEIGHT}`);
+  thread.setAttribute("x", WIDTH - REST);
+  thread.setAttribute("width", REST);
+  root.append(svg("image", { href, x: 0, y: 4, width: SHOWN, height: SHOWN }), thread);
+  return root;
+}
+
+const frame = () => svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+
+function path(canvas, given, steps) {
   const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const root = frame();
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
   const far = Math.max(1, ...steps.flatMap((cells, k) => (k ? cells.map((c) => Math.abs(place(c)[0] - place(middle(steps[k - 1]))[0])) : [])));
   // A pass that decides several cells sends a thread to each of them from the middle one of the pass before; through a
@@ -41,9 +64,9 @@ export function portrait(trace) {
 
 /** The squares of each scale that was drawn, growing along one line, and the thread through their middles. */
 function scales({ shape }, steps) {
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const root = frame();
   const written = new Set(steps.flat());
-  const unit = (HEIGHT - 8) / Math.max(...shape.flat());
+  const unit = Math.min(SHOWN / Math.max(...shape.flat()), (REST - 4 - 4 * shape.length) / shape.reduce((n, [, w]) => n + w, 0));
   let first = 0;
   let x = 2;
   let from = null;
@@ -57,7 +80,7 @@ function scales({ shape }, steps) {
     if (from) root.append(svg("path", { d: `M${from} L${to}`, fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
     root.append(dot(to, 2.2, colour));
     from = to;
-    x += wide + 7;
+    x += wide + 4;
     first += h * w;
   });
   return root;

@@ -2,7 +2,7 @@
 // as an ink line, the number line on which a guess was kept or struck, and what the cell could see.
 
 import { isPicture } from "../player/player.js";
-import { fine, isEnd, isPad, make, short, spelled, words } from "../player/words.js";
+import { fine, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
 import * as node from "./node.js";
 import * as point from "./point.js";
 import * as square from "./square.js";
@@ -35,7 +35,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
     const picture = isPicture(state?.canvas);
-    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, picture && square.stamp(player, focus.lane, state)];
+    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state)];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
@@ -77,6 +77,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const pair = PAIRS.find(([a, b]) => cell.dists?.[a] || cell.dists?.[b]);
     const names = pair ?? Object.keys(cell.dists ?? {}).filter((n) => n !== "truth" && n !== "residual").slice(0, 2);
     if (names.length) parts.push(bars(focus, cell, value, names), legend(cell, names));
+    if (cell.rivals) parts.push(...rivals(cell, state));
     if (cell.ratio != null && cell.verdict && cell.origin !== "forced") parts.push(...numberLine(cell));
     if (cell.sees != null && cell.state !== "given") parts.push(sight(focus, cell, state));
     if (names.length && canForce(focus.lane)) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t("inspector.force.help")));
@@ -98,6 +99,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (cell.state === "proposed") return t("say.proposed", { p });
     if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: named(cell.draft) }) : t("say.kept", { word: named(cell.draft), u: fine(cell.u) });
     if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: fine(cell.u), draft: named(cell.struck ?? cell.draft), word });
+    if (cell.rivals && cell.state !== "committed") return t("say.rivals", { n: cell.rivals.length });
+    if (cell.rivals) return t("say.agreed", { word, p });
     if (cell.state === "committed") {
       const cut = cutWords(cell);
       if (cut) return t("say.sampled.cut", { n: cut, word, p });
@@ -161,6 +164,18 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (cell.dists.before && cutWords(cell)) keys.push("cut");
     if (cell.dists.truth) keys.push("truth");
     return make("p", { class: "uf-key" }, ...keys.map((n) => make("span", {}, make("i", { "data-name": n }), label(n))));
+  }
+
+  /** The beginnings that were compared at this word, best first, and which of them went on. */
+  function rivals(cell, state) {
+    const open = new Map(state.tree.map((node) => [node.id, node]));
+    const agreed = cell.state === "committed" && cell.rivals.find((node) => node.value === cell.value && node.p === cell.chance);
+    const rows = cell.rivals.map((node) => {
+      const gone = agreed ? node !== agreed : open.get(node.id)?.cut !== null;
+      return make("li", { "data-gone": gone }, make("span", {}, named(node.value)), make("span", {}, short(node.p)), make("b", {}, total(node.score)));
+    });
+    const head = make("li", { class: "uf-rivals-head" }, make("span", {}, t("inspector.rivals.word")), make("span", {}, t("inspector.rivals.p")), make("span", {}, t("inspector.rivals.score")));
+    return [make("p", { class: "uf-head" }, t("inspector.rivals")), make("ol", { class: "uf-rivals" }, head, ...rows)];
   }
 
   /** 0 to 1: the part below the ratio keeps the guess; the drawn number decides. */

@@ -1,7 +1,7 @@
 // One exhibit: controls, lanes, note line, timeline, inspector, and under them idea, claims and question.
 // All that a run says goes to the player; everything here is drawn from its state.
 
-import { el, lines, memory, named, outward, put, set } from "./dom.js";
+import { baton, el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
@@ -15,13 +15,15 @@ import { mountNote } from "../stage/note.js";
 import { mountStages } from "./stages.js";
 
 const SILENT_MS = 8000; // the server sends a beat every 5 s; without one for so long it is asked whether it lives
+const LOST_MS = 14000; // and without anything new for so long, though it lives, the run is given up
+const HUSH_MS = 1500; // a page that goes away in mid-run, and heard nothing for so long, did so because its line broke
 
 export function mount(element, { exhibit, asked, data, words, transport, link, say, keep, disconnected }) {
   const player = new Player();
   const usualLanes = exhibit.lanes.filter((l) => l.default).map((l) => l.id);
   const state = {
     seed: asked.seed ?? exhibit.seed ?? 1, lanes: asked.lanes ?? usualLanes, interventions: asked.interventions,
-    run: null, phase: "idle", started: 0, heard: 0, base: null, fork: null, beat: 0,
+    run: null, phase: "idle", started: 0, heard: 0, gone: false, broke: false, base: null, fork: null, beat: 0,
   };
   const mounts = [];
   const timers = [];
@@ -41,8 +43,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const panel = controls.mount(settingsBox, {
     settings: exhibit.settings, values: { ...exhibit.recorded, ...asked.settings }, words,
     onchange: () => { remember(); drawStatus(); },
-    onpick: (name, on) => stages.set(on ? { pickBlanks: true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
+    onpick: (name, on) => stages.set(on ? { pickBlanks: kindOfSetting(name) === "sequence" ? "order" : true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
   });
+  const kindOfSetting = (name) => exhibit.settings.find((s) => s.name === name)?.kind;
   const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") },
     el("div", { class: "run-box" }, runButton,
       el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status),
@@ -113,7 +116,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- lanes on the stage
 
   const stages = mountStages(lanesBox, player, { lanes: state.lanes, strings: data.strings, options: { codes: data.codes } });
-  mounts.push(stages, mountNote(note, player));
+  mounts.push(stages, mountNote(note, player, { options: { names: true } }));
 
   function drawLanes() {
     stages.lanes(state.lanes);
@@ -134,6 +137,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- runs
 
   const busy = () => state.phase === "queued" || state.phase === "running";
+  const waits = () => busy() || state.phase === "stopping";
 
   function setSeed(text) {
     const good = /^\d{1,16}$/.test(text.trim()) && Number(text) <= Number.MAX_SAFE_INTEGER;
@@ -145,6 +149,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     }
     state.seed = Number(text);
     seedField.value = String(state.seed);
+    panel.told("");
     remember();
     drawStatus();
     return true;
@@ -170,6 +175,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     trouble.hidden = true;
     state.run = transport.run({ exhibit: exhibit.slug, settings: panel.values(), seed: state.seed, interventions: state.interventions, lanes });
     state.asked = { settings: JSON.stringify(panel.values()), seed: state.seed };
+    state.broke = false;
+    beatBox.show?.();
     state.started = state.heard = performance.now();
     state.pressed = performance.now();
     enter("running");
@@ -288,10 +295,14 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } else if (state.phase === "queued") enter("running");
     if (frame.refused) return refused(frame.refused);
     player.push(frame.events ? { ...frame, events: named(frame.events, exhibit) } : frame);
+    tell();
+    const broken = frame.events?.find((e) => e.kind === "failed");
     if (frame.failed) fail(frame.failed);
+    else if (broken) fail({ message: words("run.lane", { lane: laneTitle(broken.lane) }), fix: broken.fix });
+    if (frame.end && !player.ended) return; // frames before it are missing, and are being fetched
     if (frame.end) {
       state.took = performance.now() - state.started;
-      enter(frame.end.reason === "cancelled" ? "cancelled" : "over");
+      enter({ cancelled: "cancelled", failed: "failed" }[frame.end.reason] ?? "over");
       if (state.phase === "over") bothFutures();
     }
     if (state.seekTo != null && frame.end) {
@@ -299,6 +310,13 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       player.seek(state.seekTo);
       state.seekTo = null;
     }
+  }
+
+  /** A caption that was left open is the seed's: the run says which, and the control shows it. */
+  function tell() {
+    if (JSON.parse(state.asked.settings).caption) return;
+    const note = player.lanes.map((id) => player.events(id).slice(0, 8).find((e) => e.kind === "note" && e.args?.caption)).find(Boolean);
+    panel.told(note?.args.caption ?? "");
   }
 
   function refused({ field, message }) {
@@ -350,7 +368,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     else if (changed) text = words("run.changed");
     else if (state.phase === "recorded") text = [words("run.recorded"), state.recordedOn].filter(Boolean).join(" · ");
     else if (state.phase === "over") text = state.took ? words("run.over", { seconds: (state.took / 1000).toFixed(1) }) : "";
-    else if (["cancelled", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
+    else if (["cancelled", "failed", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
     status.textContent = text;
   }
 
@@ -391,6 +409,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       }
       state.asked = { settings: JSON.stringify({ ...panel.values(), ...head.settings }), seed: head.seed ?? state.seed };
       state.recordedOn = head.date ?? "";
+      tell();
       enter(state.phase === "refused" ? "refused" : "recorded");
       return true;
     } catch (error) {
@@ -400,6 +419,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   async function begin() {
+    if (takeBaton()) return;
     const same = Object.entries(asked.settings).every(([k, v]) => v === (exhibit.recorded?.[k] ?? exhibit.settings.find((s) => s.name === k).default));
     const plain = !asked.interventions.length && same && (asked.seed ?? exhibit.seed) === exhibit.seed
       && state.lanes.every((l) => usualLanes.includes(l));
@@ -414,9 +434,14 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- beats
 
+  /** The stops whose sentences are true of the run that is shown. */
+  function fitting() {
+    const run = JSON.parse(state.asked?.settings ?? "{}");
+    return exhibit.beats.filter((b) => Object.entries(b.only ?? {}).every(([name, value]) => (run[name] ?? value) === value));
+  }
+
   function drawBeats() {
-    const { beats } = exhibit;
-    if (!beats.length) return;
+    if (!exhibit.beats.length) return;
     const text = el("p", { class: "beat-text" });
     const title = el("h2", { class: "section-title", id: "beats-title" });
     const look = el("p", { class: "beat-look" });
@@ -424,6 +449,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const next = el("button", { type: "button", class: "button quiet", onclick: () => toBeat(state.beat + 1, true) }, words("beat.next"));
     put(beatBox, title, text, look, el("div", { class: "beat-foot" }, back, next, el("button", { type: "button", class: "button plain", onclick: () => toBeat(state.beat, true) }, words("beat.show"))));
     beatBox.show = () => {
+      const beats = fitting();
+      state.beat = Math.min(state.beat, beats.length - 1);
       const beat = beats[state.beat];
       title.textContent = words("beat.title", { n: state.beat + 1, of: beats.length });
       text.textContent = beat.text;
@@ -435,11 +462,12 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   function toBeat(i, move) {
-    if (i < 0 || i >= exhibit.beats.length) return false;
+    const beats = fitting();
+    if (i < 0 || i >= beats.length) return false;
     state.beat = i;
     beatBox.show();
     if (!move) return true;
-    const beat = exhibit.beats[i];
+    const beat = beats[i];
     const spot = find(beat.when);
     if (spot) {
       player.pause();
@@ -538,12 +566,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("force", branch),
     player.on("blanks", (cells) => {
       stages.set({ blanks: [...cells] });
-      panel.picked([...cells].sort((a, b) => a - b).join(","));
+      panel.picked([...cells]);
     }),
-    player.on("gap", async ({ run: id, from }) => {
-      const frames = await transport.refetch(id, from);
-      if (alive) frames.forEach((f) => receive(f));
-    }),
+    player.on("gap", catchUp),
     player.on("differs", () => {
       state.base = null;
       warn(words("run.differs"));
@@ -551,13 +576,50 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("select", (what) => sheet(Boolean(what) && narrow())),
   ];
   timers.push(setInterval(async () => {
-    if (!busy() && state.phase !== "stopping") return;
-    if (performance.now() - state.heard < SILENT_MS) return;
+    if (!state.gone && (!waits() || performance.now() - state.heard < SILENT_MS)) return;
     const lives = await transport.alive();
-    if (!alive || !(busy() || state.phase === "stopping")) return;
-    disconnected(!lives);
-    if (!lives) enter("cancelled");
+    if (!alive) return;
+    if (state.gone !== !lives) disconnected((state.gone = !lives)); // a server that went away may come back
+    if (!waits()) return;
+    if (!lives) {
+      state.broke = true;
+      enter("cancelled");
+    } else if (!(await catchUp()) && performance.now() - state.heard > LOST_MS) lost();
   }, 2000));
+
+  /** Fetch what did not arrive: a slow page merges frames, a broken line loses them. False if there is nothing new. */
+  async function catchUp() {
+    const id = state.run;
+    const frames = await transport.refetch(id, player.expected);
+    if (alive && id === state.run) frames.forEach(receive);
+    return frames.length > 0;
+  }
+
+  /** The line broke and the server has forgotten this run. */
+  function lost() {
+    if (!waits()) return;
+    state.broke = true;
+    enter("cancelled");
+    warn(words("run.lost"));
+  }
+
+  // Gradio reloads a page whose line broke as soon as the server answers again. What had arrived outlives that.
+  function leaveBaton() {
+    const broke = state.broke || (waits() && performance.now() - state.heard > HUSH_MS);
+    if (broke && player.length) baton.leave({ query: location.search, ...snapshot() });
+  }
+  addEventListener("pagehide", leaveBaton);
+
+  function takeBaton() {
+    const left = baton.take();
+    if (left?.query !== location.search) return false;
+    state.asked = left.asked;
+    player.load({ header: { trace: 1, ...left.header }, events: left.events });
+    player.seek(player.length);
+    enter("cancelled");
+    warn(words("run.lost"));
+    return true;
+  }
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
   const dock = center.querySelector(".dock");
@@ -582,6 +644,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       claimCards.destroy();
       off.forEach((f) => f());
       timers.forEach(clearInterval);
+      removeEventListener("pagehide", leaveBaton);
       tall.disconnect();
       player.pause();
       mounts.forEach((m) => m.destroy());

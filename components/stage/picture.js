@@ -94,6 +94,12 @@ async function decode({ dtype, data, shape }) {
   }
 }
 
+/** A preview as the address of an image; null if it is none. */
+export function addressOf({ dtype, data }) {
+  const sound = MIME[dtype] && typeof data === "string" && data.length <= MAX_DATA && /^[A-Za-z0-9+/=]+$/.test(data);
+  return sound ? `data:${MIME[dtype]};base64,${data}` : null;
+}
+
 function pixels(bytes, [h, w, channels = 1]) {
   const out = new ImageData(w, h);
   for (let i = 0; i < h * w; i++) {

@@ -202,7 +202,9 @@ def permuted(a: np.ndarray, b: np.ndarray, times: int = 500) -> tuple[float, flo
 def contractive_equals_denoising(trial: Trial) -> Iterator[Result]:
     """How far the arrows of the two losses are apart, over the length of the denoising ones; noise 0.1 over 0.4."""
     r, q, n = field_of(trial, DAE), field_of(trial, RCAE), trial.size(4_000)
-    near, far, points = [], [], []
+    near: list[np.ndarray] = []
+    far: list[np.ndarray] = []
+    points = []
     for density in plane.NAMES:
         trial.ask()
         x = _points(trial, density, n)

@@ -30,7 +30,7 @@ def _warm(s: SimpleNamespace) -> None:
     bayes.nets()
 
 
-def values() -> dict[Any, int]:
+def values(s: SimpleNamespace) -> dict[Any, int]:
     """What a user may force at a variable."""
     return {0: 0, 1: 1}
 

@@ -174,9 +174,9 @@ def test_a_forced_word_leaves_both_futures_in_reach(visit):
     here = page.locator(f'[data-lane="{HERO}"] .uf-cell[data-cell="{here.get_attribute("data-cell")}"]')
     before = here.locator(".uf-text").inner_text()
     here.click()
+    expect(page.locator(".inspector-box .uf-follow")).to_be_visible()  # until then the bars are another word's
     bar = page.locator(".inspector-box .uf-bars li:not([data-now]) button").first
     wanted = bar.get_attribute("data-word") or ""
-    # By its word: which bar comes first may still change while the inspector fills.
     page.locator(f'.inspector-box .uf-bars button[data-word="{wanted}"]').click()
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="To the end").click()
@@ -271,7 +271,7 @@ UNNAMED = """
   .flatMap((kind) => [...document.querySelectorAll(kind)])
   .filter((n) => n.checkVisibility())
   .filter((n) => !n.getAttribute('aria-label') && !n.getAttribute('aria-labelledby'))
-  .filter((n) => !n.labels?.length && !n.textContent.trim())
+  .filter((n) => !n.labels?.length && !n.textContent.trim() && !n.querySelector('[aria-label]'))
   .map((n) => n.outerHTML.slice(0, 120))
 """
 

@@ -448,7 +448,7 @@ def test_a_typed_caption_is_drawn_and_a_wrong_one_refused(go):
 def test_the_default_settings_are_those_of_judge_and_claims():
     defaults = vars(VAR.parse({}))
     assert {name: defaults[name] for name in DEFAULTS} == DEFAULTS
-    assert set(exhibits.codes()) == set(range(512))
+    assert set(exhibits.codes(VAR.parse({}))) == set(range(512))
 
 
 def test_only_codes_may_be_forced(go):

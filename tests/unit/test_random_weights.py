@@ -5,7 +5,7 @@ sharp as the trained ones). A page that looked as good with these would show not
 """
 
 import pytest
-import torch
+from ruined import ruined
 
 from engines import catalog, weights
 from engines.any_order import train as any_order
@@ -21,17 +21,6 @@ JUDGE = {TARGET: next_token.judge, SMALL: next_token.judge, NET: any_order.judge
 # Percent over the grammar's own cost that a stored net may have on held-out stories.
 # LOG.md and the README have the figures on the whole judging set.
 BAR = {TARGET: 2.0, SMALL: 12.0, NET: 8.0}
-
-
-def ruined(name: str, how: str) -> torch.nn.Module:
-    """The stored net's shape with numbers that mean nothing."""
-    stored = weights.load(name)
-    torch.manual_seed(len(name))
-    net = type(stored)(**stored.config)
-    if how == "shuffled":
-        state = {k: v.flatten()[torch.randperm(v.numel())].view_as(v) for k, v in stored.state_dict().items()}
-        net.load_state_dict(state)
-    return net.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module", params=["fresh", "shuffled"])
