@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import (
+    backends,
     bytes_per_event,
     cold_start,
     decode,
@@ -19,7 +20,7 @@ from benchmarks import (
     scrub,
     stream_tax,
 )
-from benchmarks.readme import TIMINGS
+from benchmarks.readme import BACKENDS, TIMINGS
 from benchmarks.row import Row, table
 
 ALL: dict[str, Callable[[], list[Row]]] = {
@@ -38,9 +39,14 @@ ALL: dict[str, Callable[[], list[Row]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"some of {', '.join(ALL)}")
-    parser.add_argument("--save", action="store_true", help="keep the table for the README (`benchmarks/timings.md`)")
+    parser.add_argument("names", nargs="*", help=f"some of {', '.join(ALL)}, or backends")
+    parser.add_argument("--save", action="store_true", help="keep the table for the README (`benchmarks/*.md`)")
     args = parser.parse_args()
+    if args.names == ["backends"]:  # a table of its own
+        text = backends.main(args.save)
+        if args.save:
+            BACKENDS.write_text(text + "\n")
+        return
     names = args.names or list(ALL)
     for name in names:
         if name not in ALL:

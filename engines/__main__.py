@@ -1,4 +1,4 @@
-"""Unfold without a browser: `python -m engines list | run | measure | record | train | weights | world`.
+"""Unfold without a browser: `python -m engines list | run | measure | record | train | export | weights | world`.
 
 `run` writes a trace (JSON lines) on stdout, progress goes to stderr. An error is one line on stderr that says
 what to do, with an exit code and no traceback.
@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--steps", type=int)
     verb.add_argument("--seconds", type=float)
     verb.add_argument("--text", metavar="FILE", help="the Shakespeare to learn from; else ../shared/data, else the Hub")
+    verb = verbs.add_parser("export", help="write ONNX graphs of networks; those stored already if none is named")
+    verb.add_argument("net", nargs="*")
     verb = verbs.add_parser("weights", help="the ledger of stored networks")
     verb.add_argument("--judge", nargs="+", metavar="NET", help="score these and note it in their files")
     verb.add_argument("--text", metavar="FILE", help="the Shakespeare that held-out passages are taken from")
@@ -180,6 +182,18 @@ def _train(args: argparse.Namespace) -> int:
     _name_text(args)
     return int(training.main(args.recipe, args.device, args.jobs, every_recipe=args.all, steps=args.steps,
                              seconds=args.seconds) or 0)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from engines import backends, weights  # noqa: PLC0415
+
+    for name in args.net or weights.graphs():
+        network = weights.load(name)
+        if not hasattr(network, "step"):
+            raise Refused(f"{name} has no step to export", "net")
+        graph = backends.export(network)
+        weights.replace(weights.graph_path(name), graph)
+        print(f"{name}: {len(graph):,} bytes")
 
 
 def _world(args: argparse.Namespace) -> None:

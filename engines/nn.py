@@ -10,12 +10,15 @@ which is 3.5 times the time for the same result at these widths.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# A network's pure function of tensors, or what stands in for it (engines/backends.py).
+Step = Callable[..., Any]
 
 
 class Layer(NamedTuple):
@@ -97,12 +100,12 @@ class Cache:
     """Keys and values of one sequence or of several, allocated once: (layers, rows, H, capacity, e) each, float32."""
 
     def __init__(self, layers: int, heads: int, capacity: int, size: int, rows: int = 1):
-        self.k = torch.zeros(layers, rows, heads, capacity, size)
-        self.v = torch.zeros(layers, rows, heads, capacity, size)
+        self.kv = torch.zeros(2, layers, rows, heads, capacity, size)
+        self.k, self.v = self.kv
 
     @property
     def bytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
+        return self.kv.nbytes
 
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Put k, v (B, H, T, e) at positions start, start + 1, … of the first B rows; return those up to their end."""
@@ -117,6 +120,35 @@ class Cache:
         if list(rows) != list(range(len(rows))):
             for held in (self.k, self.v):
                 held[:, : len(rows), :, :stop] = held[:, list(rows), :, :stop]
+
+
+class Past:
+    """A cache as a pure function has it: what is held comes in whole, what is new goes out by itself.
+
+    held (2, layers, B, H, capacity, e), of which only the first positions may be looked at (`widen`).
+    """
+
+    def __init__(self, held: Tensor):
+        self.held = held
+        self.new: list[Tensor] = []
+
+    def write(self, layer: int, start: object, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep k, v (B, H, T, e); return all `capacity` held positions with these behind them."""
+        self.new += [k, v]
+        return torch.cat([self.held[0, layer], k], dim=2), torch.cat([self.held[1, layer], v], dim=2)
+
+    def added(self) -> Tensor:
+        """What was written, (2, layers, B, H, T, e)."""
+        return torch.stack([torch.stack(self.new[::2]), torch.stack(self.new[1::2])])
+
+
+def widen(mask: Tensor, start: int, capacity: int) -> Tensor:
+    """What to add to the weights of attention over a `Past`: 0 where something is seen, -inf where not.
+
+    mask (R, start + T) bool over the held and the new positions -> (R, capacity + T) float.
+    """
+    seen = torch.cat([F.pad(mask[:, :start], (0, capacity - start)), mask[:, start:]], dim=1)
+    return torch.zeros(seen.shape).masked_fill(~seen, -math.inf)
 
 
 def common_prefix(a: Sequence, b: Sequence) -> int:

@@ -315,8 +315,9 @@ def header(exhibit: str | Exhibit, settings: dict[str, Any] | None, seed: int | 
 
 def machine() -> dict[str, Any]:
     """What `equal runtime` means: traces are promised to be equal only where this is."""
-    return {"torch": torch.__version__, "device": "cpu", "backend": "eager", "threads": torch.get_num_threads(),
-            "cpu": platform.machine()}
+    # "onnx": by ONNX Runtime where a network's graph is stored, else by torch.
+    return {"torch": torch.__version__, "device": "cpu", "backend": "onnx" if weights.graphs() else "eager",
+            "threads": torch.get_num_threads(), "cpu": platform.machine()}
 
 
 @dataclass

@@ -26,6 +26,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
 
+from engines import backends
 from engines.errors import BadWeights
 from engines.nn import count_parameters
 
@@ -266,9 +267,33 @@ def load(name: str) -> nn.Module:
     return read(path, _class_of(path))
 
 
-def bind(module: nn.Module) -> Any:
-    """A fresh decode session of a loaded network: it shares the parameters and owns its cache."""
-    return cast(Any, module).session()
+def graph_path(name: str) -> Path:
+    """Where the exported step of a net called "family/net" lies, if it is used."""
+    return FOLDER.parent / "onnx" / path_of(name).relative_to(FOLDER).with_suffix(".onnx")
+
+
+def graphs() -> list[str]:
+    """The networks whose exported step is used."""
+    folder = FOLDER.parent / "onnx"
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.onnx"))
+
+
+def graph(name: str) -> backends.Graph | None:
+    """The exported step of this network where one is stored, loaded once per process."""
+    if name in _guests or not graph_path(name).exists():
+        return None
+    return _graph(load(name), graph_path(name))
+
+
+_graph = cache(backends.load)
+
+
+def bind(module: nn.Module, step: backends.Graph | None = None) -> Any:
+    """A fresh decode session of a loaded network: it shares the parameters and owns its cache.
+
+    step: evaluates the network in place of torch.
+    """
+    return cast(Any, module).session(**{"step": step} if step else {})
 
 
 def record(name: str) -> dict[str, Any]:
@@ -311,13 +336,13 @@ def ledger() -> list[dict[str, Any]]:
 def session(name: str) -> Any:
     """A fresh decode session (its own cache) on the stored network of this name; the first one is warmed."""
     _warm(name)
-    return bind(load(name))
+    return bind(load(name), graph(name))
 
 
 @cache
 def _warm(name: str) -> None:
     """Pay once for what a process pays at its first evaluation, outside any lane's clock."""
-    bind(load(name)).warm()
+    bind(load(name), graph(name)).warm()
 
 
 def sha256(name: str) -> str:

@@ -2,7 +2,7 @@
 // as an ink line, the number line on which a guess was kept or struck, and what the cell could see.
 
 import { isPicture } from "../player/player.js";
-import { fine, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
+import { fine, inWords, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
 import * as node from "./node.js";
 import * as point from "./point.js";
 import * as square from "./square.js";
@@ -68,7 +68,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const parts = [];
     const place = [t("inspector.word", { n: focus.cell + 1 })];
     if (cell.call) place.push(t("inspector.decided", { n: cell.call }));
-    const top = make("p", { class: "uf-where-word" }, make("span", {}, place.join(" \u00b7 ")));
+    const top = make("p", { class: "uf-where-word" }, square.whose(player, focus), make("span", {}, place.join(" \u00b7 ")));
     if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
     parts.push(top);
     const struck = cell.struck && cell.struck !== value ? make("s", {}, named(cell.struck)) : null;
@@ -93,7 +93,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 
   function sentence(cell, value) {
     const word = named(value);
-    const p = short(cell.chance ?? cell.p);
+    const p = inWords(cell.chance ?? cell.p);
     if (cell.origin === "forced") return p ? t("say.forced", { p }) : t("say.forced.plain");
     if (cell.state === "withdrawn") return t(cell.why === "discard" ? "say.withdrawn.discard" : "say.withdrawn", { word });
     if (cell.state === "proposed") return t("say.proposed", { p });
@@ -103,7 +103,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (cell.rivals) return t("say.agreed", { word, p });
     if (cell.state === "committed") {
       const cut = cutWords(cell);
-      if (cut) return t("say.sampled.cut", { n: cut, word, p });
+      const { before, after } = cell.dists ?? {};
+      if (cut && after.top.filter(([, chance_]) => chance_ > 0).length === 1) return t("say.sampled.only", { word });
+      if (cut) return t("say.sampled.cut", { n: cut, m: before.top.filter(([, chance_]) => chance_ > 0).length, word, p });
       return t("say.sampled", { word, p });
     }
     return t(cell.state === "given" ? "say.given" : "say.masked");

@@ -2,6 +2,7 @@
 const ENGLISH = {
   "stage.blanks": "{n} of {m} blanks written",
   "stage.written": "{n} words written",
+  "stage.written.one": "1 word written",
   "stage.calls": "calls",
   "stage.call": "call",
   "stage.draftcalls": "+ {n} of the small model",
@@ -11,7 +12,7 @@ const ENGLISH = {
   "stage.picked": "{n} words picked",
   "stage.end": "the end",
   "stage.ms.title": "Time computed so far, on one processor thread",
-  "stage.calls.title": "A call: the network reads the whole page once",
+  "stage.calls.title": "A call: the network is run once",
   "sign.comma": "comma",
   "sign.full-stop": "full stop",
   "sign.line-break": "line break",
@@ -46,7 +47,7 @@ const ENGLISH = {
   "timeline.step.forward": "call",
   "timeline.step.commit": "word",
   "timeline.step.phase": "round",
-  "timeline.clock": "Level by",
+  "timeline.clock": "Line up by",
   "timeline.clock.event": "step",
   "timeline.clock.calls": "calls",
   "timeline.clock.clock": "time",
@@ -132,6 +133,9 @@ export function short(p) {
   if (p < 0.005) return "<.01";
   return p.toFixed(2).replace(/^0/, "");
 }
+
+/** The same number within a sentence. */
+export const inWords = (p) => short(p).replace("<", "under ");
 
 /** A sum of log p, as the page prints it: \u22129.31. */
 export const total = (score) => (score == null ? "" : score.toFixed(2).replace(/^-/, "\u2212").replace(/^\u2212(0\.00)$/, "$1"));

@@ -79,6 +79,7 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
       row.invalid(true);
       if (folded && folded.contains(row.group)) folded.open = true;
       (row.field?.() ?? row.group.querySelector("textarea:not([hidden]), input:checked") ?? row.input)?.focus();
+      row.error.scrollIntoView({ block: "nearest" });
       return true;
     },
     /** Cells chosen on the page, in the order in which they were; only a setting of orders keeps that. */

@@ -32,6 +32,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- the page
 
   const runButton = el("button", { type: "button", class: "run-button", onclick: () => (busy() ? stop() : run()) }, words("run.run"));
+  let lectureRun = null; // the same button where the controls are hidden
   const status = el("p", { class: "run-status", role: "status" });
   const seedField = el("input", { type: "text", inputmode: "numeric", class: "seed-field", "aria-label": words("run.seed"), value: String(state.seed), size: 7, maxlength: 16, onchange: () => setSeed(seedField.value) });
   const another = el("button", { type: "button", class: "button plain another", onclick: () => { setSeed(String(Math.floor(Math.random() * 9000) + 1)); run(); } }, words("run.another"));
@@ -46,10 +47,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     onpick: (name, on) => stages.set(on ? { pickBlanks: kindOfSetting(name) === "sequence" ? "order" : true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
   });
   const kindOfSetting = (name) => exhibit.settings.find((s) => s.name === name)?.kind;
-  const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") },
-    el("div", { class: "run-box" }, runButton,
-      el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status),
-    settingsBox, laneBoxes);
+  const runBox = el("div", { class: "run-box" }, runButton,
+    el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status);
+  const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") }, settingsBox, laneBoxes);
 
   const whatIf = el("div", { class: "what-if", role: "status", hidden: true });
   const queueLine = el("div", { class: "queue-line", role: "status", hidden: true });
@@ -64,7 +64,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   const head = el("header", { class: "exhibit-head" },
     el("div", { class: "exhibit-name" },
-      el("p", { class: "crumbs" }, link("", words("header.atlas")), el("span", { "aria-hidden": "true" }, " › "), el("span", {}, wordOf("family", exhibit.family))),
+      el("p", { class: "crumbs" }, link("", words("header.atlas")), el("span", { "aria-hidden": "true" }, " › "), el("span", {}, wordOf("atlas.what", exhibit.map.what))),
       el("h1", { tabindex: -1 }, exhibit.title)),
     el("p", { class: "exhibit-line" }, exhibit.line),
     el("p", { class: "exhibit-meta" }, paperLinks(), el("span", {}, words(exhibit.minutes === 1 ? "exhibit.minute" : "exhibit.minutes", { n: exhibit.minutes }))));
@@ -83,9 +83,18 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     el("p", {}, words("credits.ours")));
   const page = el("main", { class: "exhibit", id: "unfold-main", "data-tab": "controls", "data-exhibit": exhibit.slug, "data-what": exhibit.map.what },
     head, el("div", { class: "workspace" }, controlsBox, center, inspectorBox), tabs, below, textBox, credits);
-  // a lecturer turns the pages of the idea beside the stage, not below it
-  if (asked.lecture) center.prepend(beatBox);
   set(element, page);
+  // on a phone Run comes before the stage, not two screens below it
+  const phone = matchMedia("(max-width: 767px)");
+  const placeRun = () => (phone.matches ? head.after(runBox) : controlsBox.prepend(runBox));
+  phone.addEventListener("change", placeRun);
+  placeRun();
+
+  /** A lecturer turns the pages of the idea above the stage, not below it. */
+  function lecture(on) {
+    (on ? center : below).prepend(beatBox);
+  }
+  if (asked.lecture) lecture(true);
 
   const claimCards = claims.mount(claimBox, { exhibit, strings: data.strings, transport });
   drawBeats();
@@ -144,7 +153,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     seedError.hidden = good;
     seedField.toggleAttribute("aria-invalid", !good);
     if (!good) {
-      seedError.textContent = words("link.seed");
+      seedError.textContent = words("run.seed.bad");
       return false;
     }
     state.seed = Number(text);
@@ -329,7 +338,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } else if (!panel.mark(field, message)) fail({ message, fix: "" });
     else tab("controls");
     say(message);
-    if (!player.lanes.length) loadRecorded();
+    if (!player.lanes.length) loadRecorded().then((there) => there && player.seek(player.length));
   }
 
   function fail({ message, fix }) {
@@ -356,6 +365,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const on = busy();
     runButton.textContent = on ? words("run.stop") : words("run.run");
     runButton.classList.toggle("stop", on);
+    if (lectureRun) lectureRun.textContent = runButton.textContent;
     queueLine.hidden = state.phase !== "queued";
     if (state.phase === "queued") {
       set(queueLine, el("span", {}, words(state.ahead === 0 ? "run.next" : "run.queued", { ahead: state.ahead })),
@@ -377,7 +387,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(`whatif.${which}`));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(picture && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
     const graph = canvas?.kind === "graph";
@@ -447,7 +457,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const look = el("p", { class: "beat-look" });
     const back = el("button", { type: "button", class: "button quiet", onclick: () => toBeat(state.beat - 1, true) }, words("beat.back"));
     const next = el("button", { type: "button", class: "button quiet", onclick: () => toBeat(state.beat + 1, true) }, words("beat.next"));
-    put(beatBox, title, text, look, el("div", { class: "beat-foot" }, back, next, el("button", { type: "button", class: "button plain", onclick: () => toBeat(state.beat, true) }, words("beat.show"))));
+    lectureRun = el("button", { type: "button", class: "button lecture-run", onclick: () => runButton.click() }, words("run.run"));
+    put(beatBox, title, text, look, el("div", { class: "beat-foot" }, lectureRun, back, next, el("button", { type: "button", class: "button plain", onclick: () => toBeat(state.beat, true) }, words("beat.show"))));
     beatBox.show = () => {
       const beats = fitting();
       state.beat = Math.min(state.beat, beats.length - 1);
@@ -524,7 +535,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- the rest
 
-  const narrow = () => matchMedia("(max-width: 767px)").matches;
+  const narrow = () => phone.matches;
 
   /** On a phone the inspector of a chosen word lies over the foot of the page, beside the word and not far below it. */
   function sheet(open) {
@@ -637,6 +648,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     key,
     query: () => write({ ...linkState(), at: player.playing || player.cursor.mode === "live" || player.cursor.at >= player.length ? null : player.cursor.at }, exhibit),
     retheme: () => mounts.forEach((m) => m.draw()),
+    lecture,
     player,
     destroy() {
       alive = false;
@@ -645,6 +657,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       off.forEach((f) => f());
       timers.forEach(clearInterval);
       removeEventListener("pagehide", leaveBaton);
+      phone.removeEventListener("change", placeRun);
       tall.disconnect();
       player.pause();
       mounts.forEach((m) => m.destroy());

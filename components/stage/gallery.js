@@ -10,6 +10,8 @@ import { shotsOf } from "./picture.js";
 const KINDS = { graph: GraphLane, grid: GridLane, plane: PlaneLane, pyramid: PyramidLane };
 const UNIT = 64;
 const LEAST = 256; // narrower than this, lanes go below one another
+const ROOM = 25; // rem above and below a picture: head, scales, note and timeline
+const IDEA = 5; // rem more in a lecture, where the idea stands above it
 const QUICK_MS = 80; // changes that follow faster are states without tweens
 
 /**
@@ -48,8 +50,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const room = (columns) => Math.floor((width - gap * (columns - 1)) / columns / UNIT) * UNIT;
     let columns = n;
     while (columns > 1 && room(columns) < LEAST) columns -= 1;
-    const tall = Math.floor((innerHeight - 25 * rem) / UNIT) * UNIT;
-    const least = (n === 1 && innerWidth >= 1800 ? 10 : 6) * UNIT;
+    const lecture = document.documentElement.classList.contains("lecture");
+    const tall = Math.floor((innerHeight - (ROOM + (lecture ? IDEA : 0)) * rem) / UNIT) * UNIT;
+    const least = (n === 1 && innerWidth >= 1800 ? 10 : lecture ? 5 : 6) * UNIT;
     const side = settings.side ?? Math.max(UNIT, Math.min(room(columns), Math.max(tall, least)));
     const beside = n === 1 && width - side - gap >= 13 * rem ? Math.floor(width - side - gap) : 0;
     const now = `${side} ${columns} ${beside} ${columns > 1 ? width : ""} ${globalThis.devicePixelRatio}`;

@@ -26,7 +26,9 @@ export class GridLane {
     });
     this.tape = make("canvas", { class: "uf-tape", "aria-hidden": "true" });
     this.said = make("p", { class: "uf-spot" });
-    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", "proposed"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.guess = this.legend.lastElementChild;
+    this.guess.hidden = true; // until this lane has made one
     this.time = make("div", { class: "uf-shares", hidden: true });
     this.line = make("div", { class: "uf-words-line" }, this.legend, this.said);
     this.foot = make("div", { class: "uf-foot" }, make("p", { class: "uf-tape-name" }, t("picture.tape")), this.tape, this.line, this.time);
@@ -102,6 +104,7 @@ export class GridLane {
     this.#drawThread(state, w);
     this.#drawTape(state, w);
     this.#drawShares(state);
+    if (this.guess.hidden) this.guess.hidden = !state.cells.some((cell) => cell.state === "proposed");
     this.#say();
   }
 

@@ -343,7 +343,8 @@ export class PyramidLane {
     const s = this.scales[lit];
     const name = lit === 0 ? "picture.mask.first" : s.first === 1 ? "picture.mask.one" : "picture.mask";
     const said = this.t(name, { h: s.h, w: s.w, n: s.first });
-    write(this.mapText, said);
+    const kept = state.cells.slice(s.first, s.first + s.count).some((cell) => cell.state === "given");
+    write(this.mapText, kept ? `${said} ${this.t("picture.given")}` : said);
     mark(this.map, "aria-label", said);
   }
 

@@ -160,7 +160,7 @@ class Page {
 
   #drawHead(state) {
     const { t, player } = this;
-    const written = (n) => (state.open ? t("stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
+    const written = (n) => (state.open ? t(n === 1 ? "stage.written.one" : "stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
     this.head.draw(state, {
       said: this.settings.pickBlanks && this.picked ? t("stage.picked", { n: this.picked.size }) : written(state.written),
       widest: written(state.open ? 99 : state.blanks),

@@ -96,21 +96,15 @@ def open_page(s: SimpleNamespace, noise: Noise) -> Page:
     """The page that these settings and this seed describe. s: story, blanks, pattern, share."""
     kind, ids = text_of(s), story(s, noise.seed)
     n = len(ids)
-    order = order_of(s)
-    blanks = {*(Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)), *orders.painted(order)}
+    blanks = {*(Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)), *orders.painted(s.order)}
     visible = [c for c in range(n) if c not in blanks]
     known = [(c, ids[c]) for c in visible] + [(n, stories.END)]
-    return Page(n, orders.arrange(blanks, order, noise), known, len(known), kind.words, kind, net_of(s))
-
-
-def order_of(s: SimpleNamespace) -> str:
-    """The order of the blanks that is asked for."""
-    return str(getattr(s, "order", "ascending"))  # an exhibit without this setting decodes as the paper does
+    return Page(n, orders.arrange(blanks, s.order, noise), known, len(known), kind.words, kind, net_of(s))
 
 
 def net_of(s: SimpleNamespace) -> str:
     """The net that learned the paper's order, or the one that learned several, for all others."""
-    return voice(s).net if order_of(s) == "ascending" else voice(s).ordered
+    return voice(s).net if s.order == "ascending" else voice(s).ordered
 
 
 def story(s: SimpleNamespace, seed: int) -> list[int]:
@@ -144,7 +138,7 @@ def together(s: SimpleNamespace, seed: int) -> None:
     n = len(story(s, seed))
     if n < 2:
         raise Refused(f"the story has {n} cells; write at least two words", "story")
-    for name, cells in (("blanks", Cells.list(s.blanks)), ("order", orders.painted(order_of(s)))):
+    for name, cells in (("blanks", Cells.list(s.blanks)), ("order", orders.painted(s.order))):
         if cells and max(cells) >= n:
             raise Refused(f"{name}: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", name)
 

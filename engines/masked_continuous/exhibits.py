@@ -55,7 +55,7 @@ MAR = Exhibit(
         Int(name="inner", default=25, min=5, max=100, label="Inner steps", unit="steps",
             help="Steps from noise to token, for each set. They are calls of the small head, not of the transformer."),
         Float(name="guidance", default=claims.BEST[NET].guidance, min=1.0, max=6.0, step=0.25, label="Guidance",
-              help="How strongly the caption pulls. At 1 it is only heard."),
+              help="How strongly the caption pulls; 1 adds nothing to what the network learned."),
         Float(name="temperature", default=claims.BEST[NET].tau, min=0.0, max=1.2, step=0.05, label="Temperature",
               help="How much noise the inner steps add on the way. 1 is the paper's; less keeps colours apart. At 0 a "
               "token is decided by where it starts."),
@@ -86,8 +86,8 @@ MAR = Exhibit(
              look="inspector", when={"kind": "withdraw", "lane": "maskgit"}),
         Beat(text="Sets grow along a cosine: one place first, many at the end, when there is much to look at.",
              look="timeline", when={"kind": "measure", "lane": "mar", "name": "places_a_call"}),
-        Beat(text="So 16 calls of the transformer draw 64 places. The head's steps are many, but each is cheap.",
-             look="claim", when={"kind": "done", "lane": "mar"}),
+        Beat(text="With 16 sets, 16 calls of the transformer draw 64 places. The head's steps are many, but each is "
+             "cheap.", look="claim", when={"kind": "done", "lane": "mar"}),
     ),
     question=Question(
         text="The paper draws 256 tokens in 64 sets. How many are in the first set, and how many in the last?",

@@ -78,10 +78,10 @@ NEXT_TOKEN = Exhibit(
     title="One word at a time",
     line="The model gives every word a chance. A filter trims the list, and dice choose from what is left.",
     paper=Paper(
-        title="The Curious Case of Neural Text Degeneration (top-p), with top-k, temperature, min-p and typical",
+        title="The Curious Case of Neural Text Degeneration",
         authors="Holtzman, Buys, Du, Forbes, Choi", venue="ICLR 2020", arxiv="1904.09751",
-        links={"top-p": "https://arxiv.org/abs/1904.09751", "min-p": "https://arxiv.org/abs/2407.01082",
-               "typical": "https://arxiv.org/abs/2202.00666"},
+        links={"paper": "https://arxiv.org/abs/1904.09751", "top-k": "https://arxiv.org/abs/1805.04833",
+               "min-p": "https://arxiv.org/abs/2407.01082", "typical": "https://arxiv.org/abs/2202.00666"},
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "one", "revisable": False},
@@ -143,7 +143,7 @@ SPECULATIVE = Exhibit(
     paper=Paper(
         title="Fast Inference from Transformers via Speculative Decoding",
         authors="Leviathan, Kalman, Matias", venue="ICML 2023", arxiv="2211.17192",
-        links={"paper": "https://arxiv.org/abs/2211.17192", "its twin": "https://arxiv.org/abs/2302.01318"},
+        links={"paper": "https://arxiv.org/abs/2211.17192", "the same idea (Chen et al.)": "https://arxiv.org/abs/2302.01318"},
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "several, checked", "revisable": False},
@@ -179,11 +179,12 @@ SPECULATIVE = Exhibit(
              when={"kind": "done", "lane": "speculative"}),
     ),
     question=Question(
-        text="Draft A is right 82% of the time at a third of the big model's cost; B 75% at a fiftieth. Seven guesses. "
-        "Which is faster?",
+        text="The guesses of draft A stay 82 % of the time, at a third of the big model's cost; those of B 75 %, at a "
+        "fiftieth. Seven guesses a round. Which is faster?",
         answers=(
-            Answer(text="B", right=True, why="B gains 3.2x, A only 1.3x: seven guesses of A cost more than two calls."),
-            Answer(text="A, it is right more often", why="Seven guesses of A cost more than two big calls."),
+            Answer(text="B", right=True, why="B is 3.2 times as fast as no draft, A 1.3 times: seven "
+                   "guesses of A cost more than two big calls."),
+            Answer(text="A, more of its guesses stay", why="Seven guesses of A cost more than two big calls."),
             Answer(text="Neither, a check is always needed", why="One check covers all seven guesses."),
         ),
     ),
@@ -192,13 +193,13 @@ SPECULATIVE = Exhibit(
               text="Each text is as likely as the big model alone would make it; three broken rules are caught.",
               unit="p-value", paper={"value": None, "unit": "", "where": "appendix A.1"}, measure=claims.law),
         Claim(id="tokens-per-call-formula", kind="ratio", must=True, title="Words a round follow the formula",
-              text="If each of γ guesses stays with chance α, a round writes (1 − α^(γ+1)) / (1 − α) words.",
+              text="If each of γ guesses stays with chance α, a round writes 1 + α + α² + … + αᵞ words.",
               unit="measured over formula", paper={"value": 1, "unit": "", "where": "eq. 1"},
               measure=claims.tokens_per_call_formula),
         Claim(id="calls-saved", kind="ratio", must=True, title="Fewer calls of the big model",
               text="Each call of the big model writes more than one word.", unit="words a call",
               baseline="one word at a time: 1", threshold={"op": ">", "value": 1.0},
-              paper={"value": None, "unit": "", "where": "table 2: 1.4 to 3.4x faster on T5-XXL"},
+              paper={"value": None, "unit": "", "where": "table 2: 1.4 to 3.4 times faster on T5-XXL"},
               measure=claims.calls_saved),
         Claim(id="wall", kind="time", must=False, title="And time?",
               text="Writing a word with drafts takes less time than without.", unit="times faster, per word",
@@ -208,7 +209,7 @@ SPECULATIVE = Exhibit(
         Claim(id="better-draft-is-not-faster", kind="ratio", must=False, title="The better draft is not the faster one",
               text="The draft whose guesses stay most often is not the one that writes fastest.",
               unit="its time over the fastest draft's", paper={"value": 1.7, "unit": "x", "where": "table 2: T5-small "
-              "2.6x against T5-large 1.4x"}, measure=claims.better_draft_is_not_faster),
+              "2.6 times, T5-large 1.4 times"}, measure=claims.better_draft_is_not_faster),
     ),
     difficulty=2, minutes=3, seed=16,
     why_this_seed="six of the draft's guesses fall, a name and an animal among them", together=_drafted,

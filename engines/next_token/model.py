@@ -6,6 +6,7 @@ after a rejected draft is therefore nothing special: call it with the shorter li
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from engines.nn import (
     Block,
     Cache,
+    Layer,
+    Past,
+    Step,
     closed_entries,
     common_prefix,
     count_parameters,
@@ -23,6 +27,7 @@ from engines.nn import (
     rotary_table,
     rotate,
     split_heads,
+    widen,
 )
 
 PAD, END, BOS, MASK = 0, 1, 2, 3
@@ -57,17 +62,58 @@ class Network(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, L) int64, the first of each row BOS -> logits (B, L, V) for the cell after each position."""
+        return self.read_out(self.run(tokens, layers_of(self.blocks), self.turn[: tokens.shape[1]], causal=True))
+
+    def run(
+        self,
+        tokens: Tensor,
+        layers: Sequence[Layer],
+        turn: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        cache: Cache | Past | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        """x (B, T, d) after all layers, of tokens (B, T) that stand at positions start, start + 1, … of a cache."""
         heads = self.config["heads"]
-        turn = self.turn[: tokens.shape[1]]
         x = F.embedding(tokens, self.embed)
-        for layer in layers_of(self.blocks):
-            q, k, v = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads).chunk(3, dim=1)
-            heard = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=True)
-            x = finish(x, heard, layer)
+        for i, layer in enumerate(layers):
+            qkv = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads)
+            qk = rotate(qkv[:, : 2 * heads], turn)
+            q, k, v = qk[:, :heads], qk[:, heads:], qkv[:, 2 * heads :]
+            if cache is not None:
+                k, v = cache.write(i, start, k, v)
+            x = finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), layer)
+        return x
+
+    def read_out(self, x: Tensor) -> Tensor:
         return F.linear(norm(x, self.norm), self.embed) + self.closed
 
-    def session(self) -> "Session":
-        return Session(self)
+    def step(self, tokens: Tensor, turn: Tensor, mask: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) of tokens (B, T), turned by turn (T, 2, e/2), and what they add to a cache `held`.
+
+        mask (T, capacity + T): 0 where a new position sees a held or new one, else -inf.
+        """
+        past = Past(held)
+        x = self.run(tokens, layers_of(self.blocks), turn, mask, cache=past)
+        return self.read_out(x), past.added()
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Some new tokens behind some known ones."""
+        held = Session(self).cache.kv
+        return torch.tensor([[END] * 3]), self.turn[2:5], causal_past(2, 3, held.shape[-2]), held
+
+    # Which sizes of the example are free: by input, then by dimension.
+    free = {0: {1: "new"}, 1: {0: "new"}, 2: {0: "new", 1: "seen"}}
+
+    def session(self, step: Step | None = None) -> "Session":
+        return Session(self, step=step)
+
+
+@lru_cache(maxsize=4_096)
+def causal_past(start: int, new: int, capacity: int) -> Tensor:
+    """Who sees whom, as `widen` puts it: new position i sees `start` held ones, the new ones before it and itself."""
+    return widen(torch.ones(new, start + new, dtype=torch.bool).tril(start), start, capacity)
 
 
 class Session:
@@ -78,12 +124,13 @@ class Session:
 
     begin = BOS
 
-    def __init__(self, network: Network, rows: int = 1):
+    def __init__(self, network: Network, rows: int = 1, step: Step | None = None):
+        """step: an evaluation of `network.step` for one row by something faster than torch."""
         config = network.config
-        self.network = network
-        self.heads, self.capacity = config["heads"], config["length"] + 1
+        self.network, self.step = network, step
+        self.capacity, heads = config["length"] + 1, config["heads"]
         self.layers = layers_of(network.blocks)
-        self.cache = Cache(config["layers"], self.heads, self.capacity, config["width"] // self.heads, rows)
+        self.cache = Cache(config["layers"], heads, self.capacity, config["width"] // heads, rows)
         self.params = count_parameters(network)
         self.reset()
 
@@ -125,22 +172,20 @@ class Session:
     @torch.inference_mode()
     def _advance(self, texts: list[list[int]], start: int, predict: int) -> Tensor:
         """Logits (B, predict, V) of B texts of one length, whose positions before `start` are in the cache."""
-        network, heads, length = self.network, self.heads, len(texts[0])
-        new, turn = length - start, network.turn[start:length]
+        network, length = self.network, len(texts[0])
+        new, tokens = length - start, torch.tensor([text[start:] for text in texts])
+        if self.step:
+            seen = causal_past(start, new, self.capacity)
+            logits, added = self.step(tokens, network.turn[start:length], seen, self.cache.kv)
+            self.cache.kv[..., start:length, :] = added
+            return logits[:, new - predict :]
         # One new position sees everything; the first positions of all are plainly causal; else row i sees start + i.
         mask = None
         if start and new > 1:
             mask = torch.ones(new, length, dtype=torch.bool).tril(start)
-        x = F.embedding(torch.tensor([text[start:] for text in texts]), network.embed)
-        for i, layer in enumerate(self.layers):
-            qkv = split_heads(F.linear(norm(x, layer.norm_a), layer.qkv), 3 * heads)
-            qk = rotate(qkv[:, : 2 * heads], turn)
-            k, v = self.cache.write(i, start, qk[:, heads:], qkv[:, 2 * heads :])
-            heard = F.scaled_dot_product_attention(
-                qk[:, :heads], k, v, attn_mask=mask, is_causal=not start and new > 1
-            )
-            x = finish(x, heard, layer)
-        return F.linear(norm(x[:, new - predict :], network.norm), network.embed) + network.closed
+        turn, causal = network.turn[start:length], not start and new > 1
+        x = network.run(tokens, self.layers, turn, mask, causal, self.cache, start)
+        return network.read_out(x[:, new - predict :])
 
 
 class Branches:

@@ -36,8 +36,8 @@ RASTER = Exhibit(
         CAPTION,
         random_order.ORDER,
         Float(name="guidance", default=guidance.BEST, min=1.0, max=8.0, step=0.25, label="Guidance",
-              help="How strongly the caption pulls. At 1 it is only heard; far above the default, colours and shapes "
-              "turn crude."),
+              help="How strongly the caption pulls; 1 adds nothing to what the network learned. Far above the default, "
+              "colours and shapes turn crude."),
         Int(name="steps", default=64, min=1, max=64, label="Steps", unit="calls",
             help="Calls of the second picture. Below 64 several codes are drawn at once, blind to each other."),
         Float(name="temperature", default=1.0, min=0.1, max=1.5, step=0.1, label="Temperature",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -224,6 +225,17 @@ def test_claims_are_said_in_plain_words(visit):
     for text in page.locator(".claim").all_inner_texts():
         assert "e-0" not in text and "1e-" not in text and "p-value" not in text
 
+
+@pytest.mark.parametrize("slug", EXHIBITS)
+def test_claims_name_nothing_by_its_name_in_the_code(visit, slug):
+    page = visit(f"?exhibit={slug}", still=True)
+    page.wait_for_selector(".claim")
+    page.evaluate("document.querySelectorAll('.claim-points').forEach((d) => { d.open = true })")
+    for text in page.locator(".claim").all_inner_texts():
+        assert not re.search(r"\[object|undefined|NaN|[{}]|[a-z]_[a-z]", text), text
+    for claim in page.locator(".claim").all():
+        if "% of" in " ".join(claim.locator(".claim-unit").all_inner_texts()):
+            assert "no difference" not in claim.inner_text(), "a share is not compared with anything"
 
 # ---- seen, named, reached
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given
@@ -14,7 +12,7 @@ from engines import catalog, weights
 from engines import events as ev
 from engines.any_order import page as pages
 from engines.any_order import train
-from engines.any_order.exhibits import ASSD, in_one_order
+from engines.any_order.exhibits import ASSD
 from engines.any_order.orders import BlankOrder, arrange, bisection
 from engines.errors import Refused
 from engines.noise import Noise
@@ -89,7 +87,6 @@ def test_only_the_papers_order_is_filled_by_the_papers_net():
     nets = {order: pages.open_page(settings(order=order), Noise(1)).net
             for order in ("ascending", "bisection", "random", "3,1")}
     assert nets.pop("ascending") == pages.NET and set(nets.values()) == {pages.ORDERED}
-    assert pages.net_of(SimpleNamespace()) == pages.NET, "an exhibit without the setting"
 
 
 @pytest.mark.parametrize("order", ["bisection", "random", "9,4,12"])
@@ -118,14 +115,8 @@ def test_a_lane_far_apart_is_the_lane_with_that_order(orders):
     assert [e.cells for e in beside if isinstance(e, ev.Commit)] == [e.cells for e in alone if isinstance(e, ev.Commit)]
 
 
-def test_the_exhibit_in_one_order_is_the_papers_and_needs_no_other_net():
-    plain = in_one_order(ASSD)
-    assert "order" not in {s.name for s in plain.settings} and "far-apart" not in plain.lanes
-    assert {n for lane in plain.lanes.values() for n in lane.nets(plain.parse({}))} == {pages.NET}
-
-
 def test_what_the_catalogue_shows_can_be_run():
-    """Until the net of the other orders is stored, nothing on the page may ask for it."""
+    """Nothing on the page may ask for a net that is not stored."""
     exhibit = catalog.EXHIBITS["assd"]
     assert header(exhibit, {}, 1, lanes=list(exhibit.lanes))["models"]
 

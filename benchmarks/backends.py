@@ -1,0 +1,119 @@
+"""Torch against ONNX Runtime for every stored network: the work that a lane gives it, once by each, in turn.
+
+`python -m benchmarks backends` measures; with `--save` a graph stays where it takes 10 % less time and says the same to
+1e-4, is deleted where not, and the table is kept for the README. Processor time of one thread: others who compute on
+the same machine count less than on a clock.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engines import backends, weights
+
+GAIN, EQUAL, ROUNDS = 0.9, 1e-4, 31
+Work = Callable[[], Tensor]
+
+
+def decoder(session: Any) -> Work:
+    """One picture."""
+    features, = session.example()
+    x = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+    return lambda: session.step(x)
+
+
+def causal(session: Any) -> Work:
+    """The 32nd word; the 31 before it are in the cache."""
+    text = [session.begin] + [4 + 7 * i % 400 for i in range(31)]
+    session(text, 1)
+    return lambda: session(text, 1)
+
+
+def any_subset(session: Any) -> Work:
+    """A guess of 5 words behind 30 known ones and a check of 4, two calls."""
+    cells, values, blanks = list(range(30)), [4 + 7 * i % 400 for i in range(30)], list(range(30, 35))
+
+    def work() -> Tensor:
+        guess = session(cells, values, 20, blanks, [30] * 5)
+        check = session([*cells, *blanks[:4]], [*values, 5, 6, 7, 8], 20, blanks, list(range(30, 35)))
+        return torch.cat([guess, check])
+
+    return work
+
+
+WORK: dict[str, Callable[[Any], Work]] = {
+    "tokenizers/scales": decoder,
+    "tokenizers/vq": decoder,
+    "tokenizers/vae": decoder,
+    "next_token/target": causal,
+    "next_token/draft": causal,
+    "any_order/subset": any_subset,
+}
+
+
+def milliseconds(work: Work, times: int) -> float:
+    start = time.thread_time_ns()
+    for _ in range(times):
+        work()
+    return (time.thread_time_ns() - start) / times / 1e6
+
+
+@torch.inference_mode()
+def measured(name: str, graph: backends.Graph, rounds: int = ROUNDS) -> dict[str, Any]:
+    """{"name", "what", "torch", "onnx", "ratio", "difference"}: ms, and torch's over ONNX Runtime's."""
+    network = weights.load(name)
+    make = WORK[name]
+    eager, onnx = make(weights.bind(network)), make(weights.bind(network, graph))
+    want, got = eager(), onnx()
+    seen = want.isfinite()
+    difference = float((want - got)[seen].abs().max()) if torch.equal(seen, got.isfinite()) else float("inf")
+    pairs = []
+    # About 30 ms: the weights of the one push those of the other out of the processor's caches.
+    times = max(1, round(30 / milliseconds(eager, 3)))
+    for i in range(rounds):  # ABBA: whoever comes second finds another machine than whoever comes first
+        if i % 2:
+            a, b = milliseconds(eager, times), milliseconds(onnx, times)
+        else:
+            b, a = milliseconds(onnx, times), milliseconds(eager, times)
+        pairs.append((a, b))
+    what = (make.__doc__ or "").strip().rstrip(".")
+    return {"name": name, "what": what[0].lower() + what[1:], "difference": difference,
+            "torch": statistics.median(a for a, _ in pairs), "onnx": statistics.median(b for _, b in pairs),
+            "ratio": statistics.median(a / b for a, b in pairs)}
+
+
+def used(row: dict[str, Any]) -> bool:
+    return row["ratio"] * GAIN >= 1 and row["difference"] <= EQUAL
+
+
+def line(row: dict[str, Any]) -> str:
+    return (f"| `{row['name']}` | {row['what']} | {row['torch']:.3g} | {row['onnx']:.3g} | {row['ratio']:.2f} | "
+            f"{row['difference']:.1e} | {'yes' if used(row) else 'no'} |")
+
+
+HEAD = ("| network | work | torch, ms | ONNX Runtime, ms | times faster | largest difference | used |\n"
+        "|---|---|---|---|---|---|---|")
+
+
+def main(save: bool) -> str:
+    """The table, in Markdown. Graphs that are not stored are exported for it."""
+    torch.set_num_threads(1)
+    rows = []
+    for name in WORK:
+        network, path = weights.load(name), weights.graph_path(name)
+        kept = path.exists()
+        if not kept:
+            weights.replace(path, backends.export(network))
+        try:
+            rows.append(measured(name, backends.load(network, path)))
+        finally:
+            if not (used(rows[-1]) if save else kept):
+                path.unlink()
+        print(line(rows[-1]), flush=True)
+    return "\n".join([HEAD, *map(line, rows)])
