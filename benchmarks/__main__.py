@@ -21,7 +21,7 @@ from benchmarks import (
     stream_tax,
 )
 from benchmarks.readme import BACKENDS, TIMINGS
-from benchmarks.row import Row, table
+from benchmarks.row import HEAD, Row, table
 
 ALL: dict[str, Callable[[], list[Row]]] = {
     "stream_tax": stream_tax.main,
@@ -40,7 +40,8 @@ ALL: dict[str, Callable[[], list[Row]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(ALL)}, or backends")
-    parser.add_argument("--save", action="store_true", help="keep the table for the README (`benchmarks/*.md`)")
+    parser.add_argument("--save", action="store_true",
+                        help="keep the figures for the README (`benchmarks/*.md`); those of others stay")
     args = parser.parse_args()
     if args.names == ["backends"]:  # a table of its own
         text = backends.main(args.save)
@@ -55,11 +56,19 @@ def main() -> None:
     for name in names:
         print(f"{name} …", file=sys.stderr)
         rows += ALL[name]()
-    text = f"{table(rows)}\n\nPython {platform.python_version()}, {platform.machine()}, headless Chromium."
-    print(text)
+    print(table(rows))
     if args.save:
-        TIMINGS.write_text(text + "\n")
+        kept = TIMINGS.read_text().split("\n\n")[0].splitlines()[2:] if args.names and TIMINGS.exists() else []
+        machine = f"Python {platform.python_version()}, {platform.machine()}, headless Chromium."
+        TIMINGS.write_text(f"{with_new(kept, rows)}\n\n{machine}\n")
     sys.exit(any(r.met is False for r in rows))
+
+
+def with_new(kept: list[str], rows: list[Row]) -> str:
+    """The table of lines kept from before, each replaced where it was measured again, new ones behind them."""
+    new = {row.what: row.line() for row in rows}
+    lines = [new.pop(line.split("|")[1].strip(), line) for line in kept]
+    return "\n".join([HEAD, *lines, *new.values()])
 
 
 if __name__ == "__main__":

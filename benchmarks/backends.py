@@ -47,13 +47,54 @@ def any_subset(session: Any) -> Work:
     return work
 
 
+def rows(session: Any) -> Work:
+    """Code 33 of 64, guided, so two rows; the 32 before it are in the cache."""
+    objects, codes = torch.full((1, 4, 4), -1), torch.arange(32)[None]
+    session(objects, codes[:, :31], True)
+    return lambda: session(objects, codes, True)
+
+
+def any_order(session: Any) -> Work:
+    """Code 33 of 64 in any order, guided, so two rows; the 32 before it are in the cache."""
+    objects, cells = torch.full((1, 4, 4), -1), torch.arange(33)[None]
+    return lambda: session(objects, cells[:, :32], cells[:, :32], cells[:, 32:], True)
+
+
+def scales(session: Any) -> Work:
+    """All six scales of a picture, guided, so two rows."""
+    caption, keep = session.network.nothing()
+    canvas = [torch.zeros(2, p * p, session.network.config["channels"]) for p in session.network.scales]
+
+    def work() -> Tensor:
+        session.reset()
+        return torch.cat([session(k, x, caption, keep) for k, x in enumerate(canvas)], dim=1)
+
+    return work
+
+
+def masked(session: Any) -> Work:
+    """What 24 of 64 places say of 8 others, guided, so two rows."""
+    objects, visible, wanted = torch.full((1, 4, 4), -1), torch.arange(24)[None], torch.arange(24, 32)[None]
+    tokens = session.network.blank(1, 24)
+    return lambda: session(tokens, visible, objects, True, wanted)
+
+
 WORK: dict[str, Callable[[Any], Work]] = {
     "tokenizers/scales": decoder,
     "tokenizers/vq": decoder,
     "tokenizers/vae": decoder,
     "next_token/target": causal,
     "next_token/draft": causal,
+    "next_token/shakespeare": causal,
+    "next_token/shakespeare_draft": causal,
     "any_order/subset": any_subset,
+    "any_order/ordered": any_subset,
+    "any_order/shakespeare": any_subset,
+    "raster/raster": rows,
+    "raster/random": any_order,
+    "next_scale/var": scales,
+    "masked_continuous/mar": masked,
+    "masked_continuous/maskgit": masked,
 }
 
 
@@ -105,7 +146,7 @@ def main(save: bool) -> str:
     """The table, in Markdown. Graphs that are not stored are exported for it."""
     torch.set_num_threads(1)
     rows = []
-    for name in WORK:
+    for name in filter(weights.has, WORK):
         network, path = weights.load(name), weights.graph_path(name)
         kept = path.exists()
         if not kept:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from torch import Tensor
 from transformers import OlmoConfig, OlmoForCausalLM
 
 from benchmarks.row import Row, table
+from engines import backends
 from engines.next_token.model import BOS, Network
 from engines.worlds import stories
 
@@ -58,8 +61,14 @@ def theirs(network: Network) -> OlmoForCausalLM:
 
 
 def decoder(network: Network) -> Callable[[], list[int]]:
-    """Our decode session, greedily, from BOS on: what a lane does for each token, without its events."""
-    session = network.session()
+    """Our decode session, greedily, from BOS on: what a lane does for each token, without its events.
+
+    By ONNX Runtime, as lanes that write words do (`python -m benchmarks backends`).
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "step.onnx"
+        path.write_bytes(backends.export(network))
+        session = network.session(backends.load(network, path))
 
     def write() -> list[int]:
         session.reset()
@@ -129,7 +138,7 @@ def measured(size: str, rounds: int) -> list[Row]:
         Row(f"decoding a token, {size} parameters: against transformers", faster, "x as fast", target,
             f"{count:.2f} M, {a:.3g} ms against {b:.3g} ms; median of {rounds} pairs, ABBA, same greedy tokens",
             more=True),
-        Row("the same: over its bare matrix-vector products", above, "x", None, f"{f:.3g} ms; same rounds"),
+        Row(f"the same, {size}: over its bare matrix-vector products", above, "x", None, f"{f:.3g} ms; same rounds"),
     ]
 
 

@@ -36,6 +36,7 @@ WAITING = 64
 FRAME_S = 1 / 30  # for as many runs as there are slots; longer when more are live
 HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
+WARM_S = 2.0  # after the start, until networks are loaded unasked
 RUN_S, MEASURE_S = 75.0, 240.0  # deadlines of a run's own turns, beyond the engine's own ceilings
 KEPT_RUNS, KEPT_FRAMES = 32, 4_096
 PAINTED = ("propose", "commit", "preview")
@@ -325,7 +326,9 @@ class Desk:
                 except UnfoldError as error:
                     log.warning("%s cannot run: %s", slug, error)
 
-        threading.Thread(target=work, name="warm", daemon=True).start()
+        soon = threading.Timer(WARM_S, work)  # the first page comes first: it needs the interpreter too
+        soon.daemon = True
+        soon.start()
 
     async def stream_run(self, request: Any, session: str) -> AsyncIterator[dict[str, Any]]:
         """Frames of a run. A newer run of the same page stops the older one."""

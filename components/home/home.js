@@ -107,11 +107,10 @@ export function mount(element, { data, words, transport, link, say, keep }) {
       if (!entry.isIntersecting) continue;
       watcher.unobserve(entry.target);
       const { exhibit, frame } = portraits.find((p) => p.frame === entry.target);
-      if (!exhibit.trace) continue;
-      transport.trace(exhibit.trace).then((text) => { if (alive) put(frame, portrait(text)); }).catch(() => frame.remove());
+      transport.trace(exhibit.portrait).then((text) => { if (alive) put(frame, portrait(text)); }).catch(() => frame.remove());
     }
   }, { rootMargin: "200px" });
-  portraits.forEach(({ exhibit, frame }) => (exhibit.trace ? watcher.observe(frame) : frame.remove()));
+  portraits.forEach(({ exhibit, frame }) => (exhibit.portrait ? watcher.observe(frame) : frame.remove()));
 
   playHero();
   keep({ settings: {} }, null);
