@@ -38,7 +38,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : [empty()]));
+    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : player.lanes.length ? [empty()] : []));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
 
