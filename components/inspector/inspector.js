@@ -40,7 +40,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? shown(focus, cell, state) : [empty()]));
+    element.replaceChildren(...(cell ? shown(focus, cell, state) : player.lanes.length ? [empty()] : []));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
 

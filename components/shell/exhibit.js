@@ -634,7 +634,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
   const dock = center.querySelector(".dock");
-  const tall = new ResizeObserver(() => document.documentElement.style.setProperty("--dock", `${dock.offsetHeight}px`));
+  const tall = new ResizeObserver(() => {
+    for (const over of [document.documentElement, inspectorBox]) over.style.setProperty("--dock", `${dock.offsetHeight}px`);
+  });
   tall.observe(dock);
 
   if (asked.refused.length) say(words("link.refused"));

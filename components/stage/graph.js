@@ -28,6 +28,16 @@ export class GraphLane {
 
   retheme() {}
 
+  /** Another run, perhaps on another net. */
+  renew() {
+    this.shape = null;
+  }
+
+  empty() {
+    this.head.empty();
+    for (const drawing of [this.svg, this.scale]) drawing.replaceChildren();
+  }
+
   destroy() {}
 
   point() {}

@@ -3,15 +3,15 @@
 
 import { make } from "../player/words.js";
 import { Head, write } from "./head.js";
-import { callsOf, Ink, mark } from "./picture.js";
+import { callsOf, mark } from "./picture.js";
 
 const TRAIL = 10; // steps of each walker that are still drawn as a line
 const NEAR = 14; // pixels: a click so near to a point means it
 const MAPS = ["density", "error", "none"];
 
 export class PlaneLane {
-  constructor({ id, player, t, settings, retool }) {
-    Object.assign(this, { id, player, t, settings, retool });
+  constructor({ id, player, t, settings, ink, retool }) {
+    Object.assign(this, { id, player, t, settings, ink, retool });
     this.head = new Head(t, player, id);
     this.ground = make("canvas", { class: "uf-picture", "aria-hidden": "true" });
     this.walk = make("canvas", { class: "uf-picture", "aria-hidden": "true" });
@@ -25,7 +25,6 @@ export class PlaneLane {
     const tools = settings.tools && make("label", { class: "uf-pick uf-way" }, t("picture.show"), this.way);
     this.foot = make("div", { class: "uf-foot" }, make("div", { class: "uf-words-line" }, this.legend, this.said, tools));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "plane" }, this.head.root, make("div", { class: "uf-two" }, this.frame, this.foot));
-    this.ink = new Ink(this.root);
     this.fields = new WeakMap();
     this.pad.addEventListener("pointermove", (e) => this.#read(e));
     this.pad.addEventListener("pointerleave", () => this.#read(null));
@@ -39,8 +38,18 @@ export class PlaneLane {
   }
 
   retheme() {
-    this.ink.forget();
     this.key = "";
+  }
+
+  /** Another run in the same plane. */
+  renew() {
+    this.key = "";
+  }
+
+  empty() {
+    this.head.empty();
+    for (const canvas of [this.ground, this.walk]) canvas.width += 0; // wipes it
+    write(this.said, "");
   }
 
   destroy() {}
