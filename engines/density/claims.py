@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from engines import stats, weights
 from engines.density.model import DAE, NOISE, RCAE
@@ -185,6 +184,8 @@ def permuted(a: np.ndarray, b: np.ndarray, times: int = 500) -> tuple[float, flo
 
     Distance: 2 E‖A - B‖ - E‖A - A'‖ - E‖B - B'‖ (Székely and Rizzo), unbiased: about 0 for two samples of one law.
     """
+    from scipy.spatial.distance import cdist  # noqa: PLC0415 - takes a while to import; only measuring needs it
+
     both, rng = np.concatenate([a, b]), np.random.default_rng(0)
     far, n, m = cdist(both, both), len(a), len(b)
     first = np.zeros((n + m, times + 1))  # a column a split: 1 for those on the first side

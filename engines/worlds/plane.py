@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+
+from engines.sampling import softmax
 
 SIDE = 1.6
 BOX = [-SIDE, -SIDE, SIDE, SIDE]
@@ -34,12 +35,12 @@ class Mixture:
     def log_density(self, x: np.ndarray, sigma: float = 0.0) -> np.ndarray:
         """log p_sigma (…,), in nats per unit of area."""
         variance = self._wide(sigma) ** 2
-        return logsumexp(self._exponents(x, sigma), axis=-1) - np.log(len(self.centres) * 2 * np.pi * variance)
+        return np.logaddexp.reduce(self._exponents(x, sigma), axis=-1) - np.log(len(self.centres) * 2 * np.pi * variance)
 
     def score(self, x: np.ndarray, sigma: float = 0.0) -> np.ndarray:
         """∇log p_sigma (…, 2): from x towards the mean of the centres, weighted by how likely each made x."""
         x = np.asarray(x, dtype=np.float64)
-        mean = softmax(self._exponents(x, sigma), axis=-1) @ self.centres
+        mean = softmax(self._exponents(x, sigma)) @ self.centres
         return (mean - x) / self._wide(sigma) ** 2
 
     def denoised(self, x: np.ndarray, sigma: float) -> np.ndarray:
