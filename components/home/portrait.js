@@ -86,19 +86,16 @@ function scales({ shape }, steps) {
   return root;
 }
 
-/** The first walkers' paths through the plane, early steps dark. */
+/** Where the walkers stood, early steps dark: the shape of the data comes out. */
 function walks({ shape: { box, n } }, events) {
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
-  const at = ([x, y]) => [4 + ((x - box[0]) / (box[2] - box[0])) * (WIDTH - 8), 4 + ((box[3] - y) / (box[3] - box[1])) * (HEIGHT - 8)];
-  const values = new Map();
-  for (const e of events) if (e.kind === "commit") expand(e.cells).forEach((cell, i) => values.set(cell, e.values[i]));
-  for (let w = 0; w < 3; w++) {
-    const path = Array.from({ length: n }, (_, k) => values.get(w * n + k)).filter(Boolean).map(at);
-    path.slice(1).forEach(([x, y], k) => {
-      if (x === path[k][0] && y === path[k][1]) return;
-      root.append(svg("path", { d: `M${path[k].map((v) => v.toFixed(1))} L${x.toFixed(1)},${y.toFixed(1)}`, stroke: ramp(k / path.length), "stroke-width": 1.25, "stroke-linecap": "round" }));
+  const root = frame();
+  const side = HEIGHT - 4;
+  for (const e of events) {
+    if (e.kind !== "commit") continue;
+    expand(e.cells).forEach((cell, i) => {
+      const [x, y] = e.values[i];
+      if (cell % 2 && x > box[0] && x < box[2] && y > box[1] && y < box[3]) root.append(dot([2 + ((x - box[0]) / (box[2] - box[0])) * side, 2 + ((box[3] - y) / (box[3] - box[1])) * side], 0.9, ramp((cell % n) / (n - 1))));
     });
-    if (path.length) root.append(dot(path.at(-1), 2.2, ramp(1)));
   }
   return root;
 }

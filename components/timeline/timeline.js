@@ -137,7 +137,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       if (event.kind === "forward" && lane.sideNets.has(event.net)) return;
       if (event.kind === "forward") marks.push({ at, kind: "forward", main: !lane.draftNets.has(event.net), event });
       else if (event.kind === "note") marks.push({ at, kind: "note" });
-      else if (event.kind in RANK) {
+      // In a plane all walkers step at once, some refused, some not: one mark a step.
+      else if (event.kind in RANK && (lane.kind !== "plane" || event.kind === "commit")) {
         const { call } = lane.index[item.n];
         const cells = (event.cells ?? []).reduce((a, c) => a + (Array.isArray(c) ? c[1] - c[0] : 1), 0);
         if (last && last.group === item.group && Math.abs(last.at - at) < 0.01) {

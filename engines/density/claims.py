@@ -166,7 +166,7 @@ def samples_match(trial: Trial) -> Iterator[Result]:
     holds = False if p <= 0.01 else True if caught else None
     yield {"here": here, "low": here, "high": here, "n": n, "p": p, "points": points,
            "holds": holds, "test": "permutation test of the energy distance, 500 permutations",
-           "reason": f"p = {p:.3f} for learned arrows; p = {found['error'][1]:.3f} for error taken for energy."}
+           "reason": f"p = {p:.3f} for learned arrows; p = {found['error'][1]:.3f} for error as energy."}
 
 
 def _walk(trial: Trial, lane: str, seeds: range) -> np.ndarray:

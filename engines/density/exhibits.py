@@ -57,7 +57,7 @@ DAE_SCORE = Exhibit(
     lanes={
         "score": Lane(decode=partial(metropolis, way=LEARNED), title="Learned arrows", nets=_own,
                       interventions=("reseed",), line="Jumps are judged by adding up the network's arrows on the way."),
-        "error": Lane(decode=partial(metropolis, way=ERROR), title="Error taken for energy", nets=_own,
+        "error": Lane(decode=partial(metropolis, way=ERROR), title="Error as energy", nets=_own,
                       interventions=("reseed",),
                       line="The same network and jumps; a place counts as dense where the network changes little."),
         "exact": Lane(decode=partial(metropolis, way=TRUE), title="True arrows", nets=_none, default=False,

@@ -63,7 +63,7 @@ class Way:
 
 
 LEARNED = Way("Learned arrows", lambda s: NETS[s.net])
-ERROR = Way("Error taken for energy", lambda s: NETS[s.net], error_as_energy, "error")
+ERROR = Way("Error as energy", lambda s: NETS[s.net], error_as_energy, "error")
 TRUE = Way("True arrows", lambda s: EXACT)
 UNTRAINED = Way("Trained without noise", lambda s: PLAIN)
 

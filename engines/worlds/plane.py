@@ -35,7 +35,8 @@ class Mixture:
     def log_density(self, x: np.ndarray, sigma: float = 0.0) -> np.ndarray:
         """log p_sigma (…,), in nats per unit of area."""
         variance = self._wide(sigma) ** 2
-        return np.logaddexp.reduce(self._exponents(x, sigma), axis=-1) - np.log(len(self.centres) * 2 * np.pi * variance)
+        summed = np.logaddexp.reduce(self._exponents(x, sigma), axis=-1)
+        return np.asarray(summed - np.log(len(self.centres) * 2 * np.pi * variance))
 
     def score(self, x: np.ndarray, sigma: float = 0.0) -> np.ndarray:
         """∇log p_sigma (…, 2): from x towards the mean of the centres, weighted by how likely each made x."""
