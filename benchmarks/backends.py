@@ -87,6 +87,12 @@ def inner_step(session: Any) -> Work:
     return lambda: session.head.step(x, y)
 
 
+def points(session: Any) -> Work:
+    """32 points moved by one network of the bank."""
+    x, which = torch.linspace(-1, 1, 64).view(1, 32, 2), session.bank.example()[1]
+    return lambda: session.step(x, which)
+
+
 def judge(session: Any) -> Work:
     """64 pictures read."""
     pictures = scenes.draw(scenes.TEST[:64]).image
@@ -110,6 +116,10 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "masked_continuous/mar": masked,
     "masked_continuous/mar.head": inner_step,
     "masked_continuous/maskgit": masked,
+    "density/dae": points,
+    "density/rcae": points,
+    "density/tied": points,
+    "density/plain": points,
     "scenes/judge_scoring": judge,
     "scenes/judge_inner": judge,
 }

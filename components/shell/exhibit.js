@@ -387,7 +387,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(picture && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(isPicture(canvas) && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
     const graph = canvas?.kind === "graph";

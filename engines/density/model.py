@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engines.nn import count_parameters
+from engines.nn import Step, count_parameters
 
 DAE, RCAE, TIED, PLAIN = "density/dae", "density/rcae", "density/tied", "density/plain"
 NOISE = (0.05, 0.1, 0.2, 0.4)
+Which = slice | Tensor  # networks of a bank: a range of them, or their numbers (n,) int64
 
 
 class Bank(nn.Module):
@@ -37,16 +38,23 @@ class Bank(nn.Module):
         sigma = torch.tensor(noise, dtype=torch.float32) / 1000
         self.register_buffer("sigma", sigma.repeat(densities)[:, None, None], persistent=False)
 
-    def forward(self, x: Tensor, which: slice = slice(None)) -> Tensor:
+    def forward(self, x: Tensor, which: Which = slice(None)) -> Tensor:
         """r(x): x (n, B, 2) for the n networks of `which` -> (n, B, 2)."""
-        return x + self.sigma[which] * self.step(x, which)
+        return x + self.sigma[which] * self.moved(x, which)
 
-    def step(self, x: Tensor, which: slice) -> Tensor:
+    def moved(self, x: Tensor, which: Which) -> Tensor:
         """(r(x) - x) / sigma."""
         raise TypeError("a bank says where its networks move a point")
 
-    def session(self) -> Session:
-        return Session(self)
+    step = forward
+    free = {0: {1: "points"}}
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        """Five points, one network."""
+        return torch.zeros(1, 5, 2), torch.tensor([self.nets - 1])
+
+    def session(self, step: Step | None = None) -> Session:
+        return Session(self, step)
 
 
 class Free(Bank):
@@ -61,13 +69,13 @@ class Free(Bank):
         self.c_weight = nn.Parameter(torch.randn(n * 2, hidden) / hidden**0.5)
         self.c_bias = nn.Parameter(torch.zeros(n, 2))
 
-    def _parts(self, which: slice) -> tuple[tuple[Tensor, Tensor], ...]:
+    def _parts(self, which: Which) -> tuple[tuple[Tensor, Tensor], ...]:
         n, hidden = self.nets, self.hidden
         a, b = self.a_weight.view(n, hidden, 2), self.b_weight.view(n, hidden, hidden)
         c = self.c_weight.view(n, 2, hidden)
         return ((a[which], self.a_bias[which]), (b[which], self.b_bias[which]), (c[which], self.c_bias[which]))
 
-    def step(self, x: Tensor, which: slice) -> Tensor:
+    def moved(self, x: Tensor, which: Which) -> Tensor:
         a, b, c = self._parts(which)
         return _affine(torch.tanh(_affine(torch.tanh(_affine(x, *a)), *b)), *c)
 
@@ -96,7 +104,7 @@ class Tied(Bank):
         signs = torch.tensor([1.0, -1.0]).repeat(hidden // 2)
         self.register_buffer("signs", signs, persistent=False)
 
-    def step(self, x: Tensor, which: slice) -> Tensor:
+    def moved(self, x: Tensor, which: Which) -> Tensor:
         a = self.a_weight.view(self.nets, self.hidden, 2)[which]
         h = self.signs * torch.tanh(_affine(x, a, self.a_bias[which]))
         return h @ a / self.hidden**0.5 + self.c_bias[which, None]
@@ -115,12 +123,14 @@ class Session:
 
     cache_bytes = 0
 
-    def __init__(self, bank: Bank):
-        self.bank = bank
+    def __init__(self, bank: Bank, step: Step | None = None):
+        """step: an evaluation of `bank.step` by something faster than torch."""
+        self.bank, self.step = bank, step or bank
         # what one lane evaluates is one network of the bank
         self.params = count_parameters(bank) // bank.nets
         levels = bank.config["noise"]
         self._column = {level: i for i, level in enumerate(levels)}
+        self._one = torch.arange(bank.nets)[:, None]
 
     def warm(self) -> None:
         self(np.zeros((4, 2)), 0, NOISE[0])
@@ -132,4 +142,4 @@ class Session:
         i = density * levels + column
         points = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None]
         with torch.inference_mode():
-            return self.bank(points, slice(i, i + 1))[0].double().numpy()
+            return np.asarray(self.step(points, self._one[i])[0].double().numpy())
