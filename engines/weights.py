@@ -299,6 +299,8 @@ _graph = cache(backends.load)
 
 def steps(name: str) -> dict[str, backends.Graph]:
     """What evaluates this network in place of torch, where stored: its "step", and its parts' by their names."""
+    if name in _guests:
+        return {}
     path = graph_path(name)
     found = {file.name.removeprefix(path.stem).removesuffix(".onnx") for file in path.parent.glob(f"{path.stem}.*onnx")}
     graphs = {part.removeprefix(".") or "step": graph(name + part) for part in found}

@@ -14,6 +14,7 @@ from torch import Tensor
 from engines import backends, catalog, weights
 from engines.errors import BadWeights, UnfoldError
 from engines.events import Commit, Done, Event
+from engines.exhibit import Choice
 from engines.runtime import lane_of, run
 from engines.tokenizers.model import Continuous
 from engines.worlds import judges, scenes
@@ -30,8 +31,8 @@ def whole(name: str) -> str:
 def first_user(name: str) -> tuple[str, dict[str, Any], str]:
     """An exhibit, settings and a lane that decode with this network."""
     for slug, exhibit in catalog.EXHIBITS.items():
-        texts = next((s.choices for s in exhibit.settings if s.name == "text"), {})  # type: ignore[attr-defined]
-        for settings in ({}, *({"text": text} for text in texts)):
+        chosen = [{s.name: value} for s in exhibit.settings if isinstance(s, Choice) for value in s.choices]
+        for settings in ({}, *chosen):
             for lane in exhibit.lanes:
                 taken, own = lane_of(exhibit, lane, exhibit.parse(settings))
                 if whole(name) in taken.nets(own):
