@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 import uuid
@@ -118,17 +117,14 @@ class Wire:
         run = Run()
         start = time.perf_counter()
         stopped: float | None = None
-        stop: asyncio.Task[Any] | None = None
         await self.join({"run": run.id, **request})
         async for frame in self.frames():
             run.take(frame, time.perf_counter() - start)
             if stopped is None and stop_after is not None and len(run.events) >= stop_after and run.end is None:
                 stopped = time.perf_counter()
-                stop = asyncio.create_task(self.call("cancel", run.id))  # frames go on meanwhile, as on a page
+                await self.call("cancel", run.id)
             if stopped is not None and run.end is not None and run.idle is None:
                 run.idle = time.perf_counter() - stopped
-        if stop:
-            await stop
         if check:
             run.check()
         return run
