@@ -302,9 +302,8 @@ def steps(name: str) -> dict[str, backends.Graph]:
     if name in _guests:
         return {}
     path = graph_path(name)
-    found = {file.name.removeprefix(path.stem).removesuffix(".onnx") for file in path.parent.glob(f"{path.stem}.*onnx")}
-    graphs = {part.removeprefix(".") or "step": graph(name + part) for part in found}
-    return {part: found for part, found in graphs.items() if found}
+    parts = [file.name.removeprefix(path.stem).removesuffix(".onnx") for file in path.parent.glob(f"{path.stem}.*onnx")]
+    return {part.removeprefix(".") or "step": step for part in parts if (step := graph(name + part))}
 
 
 def bind(module: nn.Module, **steps: Any) -> Any:
