@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from engines import backends, weights
+from engines.worlds import scenes
 
 GAIN, EQUAL, ROUNDS = 0.9, 1e-4, 31
 Work = Callable[[], Tensor]
@@ -79,6 +80,25 @@ def masked(session: Any) -> Work:
     return lambda: session(tokens, visible, objects, True, wanted)
 
 
+def inner_step(session: Any) -> Work:
+    """One inner step of eight tokens, guided, so sixteen rows."""
+    x, y = (torch.randn(16, part.shape[1], generator=torch.Generator().manual_seed(1))
+            for part in session.head.head.example())
+    return lambda: session.head.step(x, y)
+
+
+def points(session: Any) -> Work:
+    """32 points moved by one network of the bank."""
+    x, which = torch.linspace(-1, 1, 64).view(1, 32, 2), session.bank.example()[1]
+    return lambda: session.step(x, which)
+
+
+def judge(session: Any) -> Work:
+    """64 pictures read."""
+    pictures = scenes.draw(scenes.TEST[:64]).image
+    return lambda: session(pictures)
+
+
 WORK: dict[str, Callable[[Any], Work]] = {
     "tokenizers/scales": decoder,
     "tokenizers/vq": decoder,
@@ -94,7 +114,14 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "raster/random": any_order,
     "next_scale/var": scales,
     "masked_continuous/mar": masked,
+    "masked_continuous/mar.head": inner_step,
     "masked_continuous/maskgit": masked,
+    "density/dae": points,
+    "density/rcae": points,
+    "density/tied": points,
+    "density/plain": points,
+    "scenes/judge_scoring": judge,
+    "scenes/judge_inner": judge,
 }
 
 
@@ -108,9 +135,9 @@ def milliseconds(work: Work, times: int) -> float:
 @torch.inference_mode()
 def measured(name: str, graph: backends.Graph, rounds: int = ROUNDS) -> dict[str, Any]:
     """{"name", "what", "torch", "onnx", "ratio", "difference"}: ms, and torch's over ONNX Runtime's."""
-    network = weights.load(name)
-    make = WORK[name]
-    eager, onnx = make(weights.bind(network)), make(weights.bind(network, graph))
+    whole, _, part = name.partition(".")
+    network, make = weights.load(whole), WORK[name]
+    eager, onnx = make(weights.bind(network)), make(weights.bind(network, **{part or "step": graph}))
     want, got = eager(), onnx()
     seen = want.isfinite()
     difference = float((want - got)[seen].abs().max()) if torch.equal(seen, got.isfinite()) else float("inf")
@@ -146,8 +173,8 @@ def main(save: bool) -> str:
     """The table, in Markdown. Graphs that are not stored are exported for it."""
     torch.set_num_threads(1)
     rows = []
-    for name in filter(weights.has, WORK):
-        network, path = weights.load(name), weights.graph_path(name)
+    for name in (n for n in WORK if weights.has(n.partition(".")[0])):
+        network, path = weights.module(name), weights.graph_path(name)
         kept = path.exists()
         if not kept:
             weights.replace(path, backends.export(network))

@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -33,6 +34,7 @@ LIVE = 8  # runs that take turns on them; the others wait in the queue
 TURN_S = 0.03  # how long a turn lasts; four times as long for a run that has not painted yet
 MEASURES = 1  # of those slots, how many a long measurement may hold
 WAITING = 64
+SWITCH_S = 0.001  # a worker that holds the interpreter lets the line have it after so long; Python's own is 5 ms
 FRAME_S = 1 / 30  # for as many runs as there are slots; longer when more are live
 HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
@@ -202,6 +204,7 @@ class Pool:
         with self._cond:
             if not self._started:
                 self._started = True
+                sys.setswitchinterval(SWITCH_S)
                 for i in range(self.slots):
                     threading.Thread(target=self._work, name=f"engine-{i}", daemon=True).start()
             if len(self._waiting) >= WAITING:

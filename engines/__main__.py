@@ -188,7 +188,7 @@ def _export(args: argparse.Namespace) -> None:
     from engines import backends, weights  # noqa: PLC0415
 
     for name in args.net or weights.graphs():
-        network = weights.load(name)
+        network = weights.module(name)
         if not hasattr(network, "step"):
             raise Refused(f"{name} has no step to export", "net")
         graph = backends.export(network)

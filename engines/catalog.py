@@ -1,6 +1,7 @@
 """The catalogue: one explicit table. A new exhibit is one line here, its family's room, its assets and its tests."""
 
 from engines.any_order import exhibits as any_order
+from engines.density import exhibits as density
 from engines.exhibit import Exhibit
 from engines.masked_continuous import exhibits as masked_continuous
 from engines.next_scale import exhibits as next_scale
@@ -15,5 +16,6 @@ EXHIBITS: dict[str, Exhibit] = {
         *raster.EXHIBITS,
         *next_scale.EXHIBITS,
         *masked_continuous.EXHIBITS,
+        *density.EXHIBITS,
     )
 }

@@ -49,7 +49,7 @@ SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
         16 * MEGABYTE,
         ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
     ),
-    "one of every kind": (4 * MEGABYTE, ("discrete_diffusion",)),
+    "one of every kind": (4 * MEGABYTE, ("density", "discrete_diffusion")),
 }
 
 
@@ -267,33 +267,48 @@ def load(name: str) -> nn.Module:
     return read(path, _class_of(path))
 
 
+def module(name: str) -> nn.Module:
+    """The network "family/net", or the part of it that "family/net.part" names."""
+    whole, _, part = name.partition(".")
+    return load(whole).get_submodule(part)
+
+
 def graph_path(name: str) -> Path:
-    """Where the exported step of a net called "family/net" lies, if it is used."""
-    return FOLDER.parent / "onnx" / path_of(name).relative_to(FOLDER).with_suffix(".onnx")
+    """Where the exported step of "family/net" or "family/net.part" lies, if it is used."""
+    whole, dot, part = name.partition(".")
+    if dot and not part.isidentifier():
+        raise BadWeights(f"'{name}' names no part of a network; write family/net.part")
+    return FOLDER.parent / "onnx" / path_of(whole).relative_to(FOLDER).with_name(f"{Path(name).name}.onnx")
 
 
 def graphs() -> list[str]:
-    """The networks whose exported step is used."""
+    """The networks, and parts of networks, whose exported step is used."""
     folder = FOLDER.parent / "onnx"
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.onnx"))
+    return sorted(path.relative_to(folder).as_posix().removesuffix(".onnx") for path in folder.glob("*/*.onnx"))
 
 
 def graph(name: str) -> backends.Graph | None:
-    """The exported step of this network where one is stored, loaded once per process."""
-    if name in _guests or not graph_path(name).exists():
+    """The exported step of this network, or part, where one is stored, loaded once per process."""
+    if name.partition(".")[0] in _guests or not graph_path(name).exists():
         return None
-    return _graph(load(name), graph_path(name))
+    return _graph(module(name), graph_path(name))
 
 
 _graph = cache(backends.load)
 
 
-def bind(module: nn.Module, step: backends.Graph | None = None) -> Any:
-    """A fresh decode session of a loaded network: it shares the parameters and owns its cache.
+def steps(name: str) -> dict[str, backends.Graph]:
+    """What evaluates this network in place of torch, where stored: its "step", and its parts' by their names."""
+    if name in _guests:
+        return {}
+    path = graph_path(name)
+    parts = [file.name.removeprefix(path.stem).removesuffix(".onnx") for file in path.parent.glob(f"{path.stem}.*onnx")]
+    return {part.removeprefix(".") or "step": step for part in parts if (step := graph(name + part))}
 
-    step: evaluates the network in place of torch.
-    """
-    return cast(Any, module).session(**{"step": step} if step else {})
+
+def bind(module: nn.Module, **steps: Any) -> Any:
+    """A fresh decode session of a loaded network: it shares the parameters and owns its cache. steps: as above."""
+    return cast(Any, module).session(**steps)
 
 
 def record(name: str) -> dict[str, Any]:
@@ -336,13 +351,13 @@ def ledger() -> list[dict[str, Any]]:
 def session(name: str) -> Any:
     """A fresh decode session (its own cache) on the stored network of this name; the first one is warmed."""
     _warm(name)
-    return bind(load(name), graph(name))
+    return bind(load(name), **steps(name))
 
 
 @cache
 def _warm(name: str) -> None:
     """Pay once for what a process pays at its first evaluation, outside any lane's clock."""
-    bind(load(name), graph(name)).warm()
+    bind(load(name), **steps(name)).warm()
 
 
 def sha256(name: str) -> str:

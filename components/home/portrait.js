@@ -20,6 +20,8 @@ export function portrait(trace) {
   const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
   if (isPicture(canvas)) return beside(own, canvas.kind === "pyramid" ? scales(canvas, steps) : path(canvas, given, steps));
+  if (canvas.kind === "plane") return walks(canvas, own);
+  if (canvas.kind === "graph") return chain(canvas, given, steps);
   return path(canvas, given, steps);
 }
 
@@ -81,6 +83,32 @@ function scales({ shape }, steps) {
     x += wide + 4;
     first += h * w;
   });
+  return root;
+}
+
+/** Where the walkers stood, early steps dark: the shape of the data comes out. */
+function walks({ shape: { box, n } }, events) {
+  const root = frame();
+  const side = HEIGHT - 4;
+  for (const e of events) {
+    if (e.kind !== "commit") continue;
+    expand(e.cells).forEach((cell, i) => {
+      const [x, y] = e.values[i];
+      if (cell % 2 && x > box[0] && x < box[2] && y > box[1] && y < box[3]) root.append(dot([2 + ((x - box[0]) / (box[2] - box[0])) * side, 2 + ((box[3] - y) / (box[3] - box[1])) * side], 0.9, ramp((cell % n) / (n - 1))));
+    });
+  }
+  return root;
+}
+
+/** The first chain's way through its net. */
+function chain({ shape: { nodes, edges } }, given, steps) {
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const place = (cell) => [6 + nodes[cell].at[0] * (WIDTH - 12), 6 + nodes[cell].at[1] * (HEIGHT - 12)];
+  const line = (from, to, stroke, width) => root.append(svg("path", { d: `M${place(from)} L${place(to)}`, stroke, "stroke-width": width, "stroke-linecap": "round" }));
+  for (const [a, b] of edges) line(a, b, "var(--line)", 1);
+  const own = [...given, ...steps.flat()].filter((cell) => cell < nodes.length);
+  own.slice(1).forEach((to, k) => line(own[k], to, ramp(k / Math.max(own.length - 2, 1)), 1.75));
+  nodes.forEach((_, i) => root.append(dot(place(i), own.includes(i) ? 2.6 : 1.6, own.includes(i) ? ramp(own.indexOf(i) / Math.max(own.length - 1, 1)) : "var(--line)")));
   return root;
 }
 

@@ -3,6 +3,8 @@
 
 import { isPicture } from "../player/player.js";
 import { fine, inWords, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
+import * as node from "./node.js";
+import * as point from "./point.js";
 import * as square from "./square.js";
 
 const PAIRS = [["q", "p"], ["before", "after"]];
@@ -38,13 +40,22 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : [empty()]));
+    element.replaceChildren(...(cell ? shown(focus, cell, state) : player.lanes.length ? [empty()] : []));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
 
+  function shown(focus, cell, state) {
+    if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw });
+    if (state.canvas.kind === "plane") return point.view({ player, t, focus, cell, state, numberLine });
+    if (state.canvas.kind === "graph") return node.view({ player, t, focus, cell, state, canForce: canForce(focus.lane) });
+    return view(focus, cell, state);
+  }
+
   function empty() {
-    const picture = player.lanes.some((id) => isPicture(player.events(id)[0]?.canvases?.[0]));
-    return make("p", { class: "uf-empty" }, t(picture ? "inspector.empty.square" : "inspector.empty"));
+    const canvases = player.lanes.map((id) => player.events(id)[0]?.canvases?.[0]);
+    const kind = canvases.find((c) => c)?.kind;
+    const key = isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node" }[kind] ?? "";
+    return make("p", { class: "uf-empty" }, t(`inspector.empty${key}`));
   }
 
   function redraw() {
@@ -170,7 +181,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   }
 
   /** 0 to 1: the part below the ratio keeps the guess; the drawn number decides. */
-  function numberLine(cell) {
+  function numberLine(cell, title = t("inspector.was", { word: named(cell.draft ?? cell.struck) })) {
     const ratio = Math.min(1, Math.max(0, cell.ratio));
     const kept = cell.verdict === "accepted";
     const at = (share) => `${(100 * share).toFixed(2)}%`;
@@ -184,7 +195,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const line = make("div", { class: "uf-line", role: "img", "aria-label": `${t("inspector.kept", { n: fine(ratio) })}, ${t("inspector.drawn", { n: fine(cell.u) })}` }, ...marks,
       make("span", { style: `${side(ratio)};top:-.125rem` }, ratio >= 1 ? t("inspector.always") : t("inspector.kept", { n: fine(ratio) })));
     if (cell.u != null) line.append(make("span", { class: "uf-u", style: `${side(cell.u)};bottom:-.25rem` }, t("inspector.drawn", { n: fine(cell.u) })));
-    return [make("p", { class: "uf-head" }, t("inspector.was", { word: named(cell.draft ?? cell.struck) })), line];
+    return [make("p", { class: "uf-head" }, title), line];
   }
 
   /** One stroke a word: ink where this cell could look, hollow where not, itself in blue. Pointing lights the stage. */

@@ -9,7 +9,7 @@
 const SNAPSHOT_EVERY = 32;
 const VISIBLE = new Set(["propose", "accept", "reject", "commit", "withdraw", "preview"]);
 // How long a moment is held (ms): by kind of event, and for pictures by what is decided: a square, a set, a whole scale.
-const HOLD = { propose: 620, branch: 260, prune: 220, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200 };
+const HOLD = { propose: 620, branch: 260, prune: 220, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200, walk: 110 };
 
 /** What a net is to its lane: "draft", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
 const PICTURES = new Set(["grid", "pyramid"]);
@@ -31,8 +31,8 @@ export function expand(cells) {
 function size(canvas) {
   const flat = (shape) => shape.reduce((a, b) => a * b, 1);
   const shape = canvas.shape ?? [0];
-  const n = canvas.kind === "pyramid" ? shape.reduce((a, s) => a + flat(s), 0) : flat(shape);
-  return n * (canvas.rows ?? 1);
+  const counts = { pyramid: () => shape.reduce((a, s) => a + flat(s), 0), plane: () => shape.n, graph: () => shape.nodes.length };
+  return (counts[canvas.kind]?.() ?? flat(shape)) * (canvas.rows ?? 1);
 }
 
 const blank = (open) => Object.freeze({ state: open ? "open" : "masked", value: null, blank: true, touched: -1, order: 0 });
@@ -275,7 +275,7 @@ class Lane {
     this.nets = event.nets ?? EMPTY;
     this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(n.role)).map((n) => n.id));
     this.kind = canvas?.kind;
-    this.expected = this.kind === "pyramid" ? canvas.shape.length : null;
+    this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1 }[this.kind]?.() ?? null;
   }
 
   #count(event) {
@@ -305,7 +305,7 @@ class Lane {
       if (event.node) kind = { propose: "branch", withdraw: "prune" }[kind] ?? kind;
       if (kind === "commit") kind = this.#written(event);
       if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit ? "" : kind;
-      group.hold = Math.max(group.hold, HOLD[kind] ?? 0);
+      group.hold = this.kind === "plane" ? HOLD.walk : Math.max(group.hold, HOLD[kind] ?? 0);
     }
     return group;
   }
@@ -319,6 +319,8 @@ class Lane {
 
   #startsGroup(group, event) {
     const { kind } = event;
+    // All walkers of a plane step together: the jumps, their verdicts and where they lead are one moment.
+    if (this.kind === "plane") return kind === "forward";
     if (kind === "forward" || (kind === "phase" && event.state !== "end")) return true;
     // A picture belongs to what it shows; only the steps out of the noise are moments of their own.
     if (kind === "preview") return event.name === "denoise";

@@ -8,6 +8,7 @@ import * as claims from "../claim/claim.js";
 import { Player, expand, isPicture } from "../player/player.js";
 import * as table from "../player/table.js";
 import * as inspector from "../inspector/inspector.js";
+import { nodeOf } from "../inspector/node.js";
 import { placeOf } from "../inspector/square.js";
 import * as timeline from "../timeline/timeline.js";
 import { mountNote } from "../stage/note.js";
@@ -386,14 +387,16 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(picture && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(isPicture(canvas) && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
-    const picture = isPicture(canvas);
-    const key = `${picture ? "whatif.square" : "whatif"}.${forced.length > 1 ? "more" : "one"}`;
+    const graph = canvas?.kind === "graph";
+    const kind = isPicture(canvas) ? "whatif.square" : graph ? "whatif.node" : "whatif";
+    const place = last && (isPicture(canvas) ? placeOf : graph ? nodeOf : () => "")(words, canvas, last.cell);
+    const key = `${kind}.${forced.length > 1 ? "more" : "one"}`;
     set(whatIf,
-      el("p", {}, last ? words(key, { cell: last.cell + 1, place: picture && placeOf(words, canvas, last.cell), more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",
-        last && el("b", {}, String(last.value)), showing() && el("span", { class: "what-if-count" }, ` ${words(`${picture ? "whatif.square" : "whatif"}.${other === 1 ? "other" : "others"}`, { n: other || words("whatif.none") })}`)),
+      el("p", {}, last ? words(key, { cell: last.cell + 1, place, more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",
+        last && el("b", {}, String(last.value)), showing() && el("span", { class: "what-if-count" }, ` ${words(`${kind}.${other === 1 ? "other" : "others"}`, { n: other || words("whatif.none") })}`)),
       el("div", { class: "what-if-tools" },
         showing() && el("div", { class: "futures", role: "group", "aria-label": words("whatif.futures") }, future("base"), future("fork")),
         el("button", { type: "button", class: "button plain what-if-back", onclick: backToOriginal }, words("whatif.back"))));
@@ -631,7 +634,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
   const dock = center.querySelector(".dock");
-  const tall = new ResizeObserver(() => document.documentElement.style.setProperty("--dock", `${dock.offsetHeight}px`));
+  const tall = new ResizeObserver(() => {
+    for (const over of [document.documentElement, inspectorBox]) over.style.setProperty("--dock", `${dock.offsetHeight}px`);
+  });
   tall.observe(dock);
 
   if (asked.refused.length) say(words("link.refused"));

@@ -242,6 +242,17 @@ export class Frame {
     step(start);
   }
 
+  /** Take everything off the picture, and leave the squares in one state. */
+  empty(state) {
+    this.stop();
+    this.#stroke(null);
+    Object.assign(this, { shown: null, whole: "" });
+    this.path.replaceChildren();
+    for (const square of this.squares) {
+      for (const name of square.getAttributeNames()) if (name.startsWith("data-") && name !== "data-cell") mark(square, name, name === "data-state" && state);
+    }
+  }
+
   get pen() {
     return this.canvas.getContext("2d");
   }

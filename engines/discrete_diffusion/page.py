@@ -20,8 +20,8 @@ from engines.runtime import Meter
 from engines.sampling import entropy, top
 from engines.story_settings import blanks_of, story
 from engines.worlds import stories
-from engines.worlds.texts import STORIES
 from engines.worlds.stories import END, HIDDEN, LENGTH, PAD
+from engines.worlds.texts import STORIES
 
 TAIL = (PAD, END)
 WORDS = stories.VOCAB

@@ -193,8 +193,8 @@ class Mar(Autoencoder):
     def blank(self, rows: int, count: int) -> Tensor:
         return torch.zeros(rows, count, self.config["channels"])
 
-    def session(self, step: Step | None = None) -> "MarSession":
-        return MarSession(self, step)
+    def session(self, step: Step | None = None, head: Step | None = None) -> "MarSession":
+        return MarSession(self, step, head)
 
 
 class Masked(Autoencoder):
@@ -274,9 +274,10 @@ class Session:
 class MarSession(Session):
     """The backbone of a `Mar`; its head is a session of its own, counted by itself."""
 
-    def __init__(self, network: Mar, step: Step | None = None):
+    def __init__(self, network: Mar, step: Step | None = None, head: Step | None = None):
+        """head: an evaluation of `network.head.denoise` by something faster than torch."""
         super().__init__(network, step)
-        self.head = HeadSession(network.head)
+        self.head = HeadSession(network.head, head)
         self.params -= self.head.params
 
     def warm(self) -> None:
@@ -289,8 +290,8 @@ class HeadSession:
 
     cache_bytes = 0
 
-    def __init__(self, head: Head):
-        self.head = head
+    def __init__(self, head: Head, step: Step | None = None):
+        self.head, self.step = head, step or head.denoise
         self.params = count_parameters(head)
         self.reset()
 
@@ -313,11 +314,11 @@ class HeadSession:
             self._clocks[schedule] = self.head.clock(torch.tensor(schedule.times))
         clocks, heard, n = self._clocks[schedule], self.head.hear(z), len(start)
         if len(z) == n:
-            return sample(schedule, lambda x, i: self.head.denoise(x, clocks[i] + heard), start, noise, tau, watch)
+            return sample(schedule, lambda x, i: self.step(x, clocks[i] + heard), start, noise, tau, watch)
 
         # Both halves of a pair start from the same noise and hear of the same eps, so the rows without a caption
         # could only differ in their variance, which nobody reads: they are evaluated at the others' x.
         def denoise(x: Tensor, i: int) -> Tensor:
-            return guided(self.head.denoise(torch.cat([x, x]), clocks[i] + heard), w)[:n]
+            return guided(self.step(torch.cat([x, x]), clocks[i] + heard), w)[:n]
 
         return sample(schedule, denoise, start, noise, tau, watch)

@@ -1,4 +1,7 @@
-"""Recipes of the left-to-right nets: a target and a small draft for it, on endless stories and on Shakespeare."""
+"""Recipes of the left-to-right nets: a target and a small draft for it, on endless stories and on Shakespeare.
+
+Readers of Bayes nets have theirs in `gap_train`.
+"""
 
 from functools import cache, partial
 
@@ -7,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.next_token import gap_train
 from engines.next_token.model import BOS, END, MASK, Network
 from engines.training import Recipe, by_length, story_batches
 from engines.worlds import shakespeare, stories
@@ -97,6 +101,7 @@ def build_pieces(shape: dict[str, int]) -> Network:
 RECIPES = {
     "next_token/target": Recipe("next_token/target", partial(build, TARGET), batches, loss, judge, steps=9_000),
     "next_token/draft": Recipe("next_token/draft", partial(build, DRAFT), batches, loss, judge, steps=6_000),
+    **gap_train.RECIPES,
 } | {
     name: Recipe(name, partial(build_pieces, shape), partial(shakespeare.batches, BATCH), pieces_loss, pieces_judge,
                  steps=3_500, weight_decay=0.1)

@@ -205,8 +205,10 @@ def test_all_recipes_are_found_by_name_and_others_are_refused():
     found = training.recipes()
     assert {"next_token/target", "next_token/draft", "any_order/subset"} <= set(found)
     assert all(name == recipe.name for name, recipe in found.items())
-    with pytest.raises(Refused, match="any_order/subset"):
-        training.main(["next_token/nothing"])
+    with pytest.raises(Refused, match="did you mean .*next_token/target"):
+        training.main(["next_token/tagret"])
+    with pytest.raises(Refused, match="any_order/.* and others"):
+        training.main(["?"])
     with pytest.raises(Refused):
         training.main([])
 
