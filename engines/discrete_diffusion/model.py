@@ -13,8 +13,8 @@ hold (`never`) have no chance.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -124,8 +124,17 @@ class Network(nn.Module):
         """log q(v | visible words), (B, L, V): the reading of the raw outputs that RADD and MDLM share."""
         return self(ids, sigma)[..., :-1].log_softmax(-1)
 
-    def session(self) -> Session:
-        return Session(self)
+    step = forward
+    # How many pages are read at once is free.
+    free: ClassVar = {0: {0: "rows"}, 1: {0: "rows"}}
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Two hidden pages, and the noise level of each for a network that is told it."""
+        pages = torch.full((2, self.length), self.mask)
+        return (pages, torch.ones(2)) if self.told else (pages,)
+
+    def session(self, step: Callable[..., Tensor] | None = None) -> Session:
+        return Session(self, step)
 
 
 def parts(layer: nn.Linear | None, told: Tensor | None, count: int) -> Sequence[Tensor | None]:
@@ -143,11 +152,12 @@ def gated(x: Tensor, gate: Tensor | None) -> Tensor:
 class Session:
     """One decoding. Positions left out of `computes` are heard from the cache, as they were when last computed.
 
-    network: a `Network`, or another two-sided one with its parts `enter, clock, ask, answer, leave`.
+    network: a `Network`, or another two-sided one with its parts `enter, clock, ask, answer, leave`. step: what reads
+    whole pages in its place.
     """
 
-    def __init__(self, network: Network):
-        self.network = network
+    def __init__(self, network: Network, step: Callable[..., Tensor] | None = None):
+        self.network, self.step = network, step or network.forward
         self.params = count_parameters(network)
         self.k = self.v = torch.zeros(0)
 
@@ -179,8 +189,11 @@ class Session:
         if keep:
             self.k, self.v = (torch.zeros(self._shape(len(rows), length)) for _ in range(2))
         store = keep or computes is not None
-        told = network.clock(None if sigma is None else torch.tensor(list(sigma)))
-        place = torch.tensor(where)
+        level = None if sigma is None else torch.tensor(list(sigma), dtype=torch.float32)
+        if computes is None and not keep:
+            z = self.step(torch.tensor(rows), *([] if level is None else [level]))
+            return z[:, asked, :-1]
+        told, place = network.clock(level), torch.tensor(where)
         x, turn = network.enter(torch.tensor([[row[c] for c in where] for row in rows])), network.turn[place]
         for depth in range(len(network.blocks)):
             q, k, v = network.ask(depth, x, turn, told)
