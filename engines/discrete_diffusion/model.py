@@ -153,11 +153,11 @@ class Session:
     """One decoding. Positions left out of `computes` are heard from the cache, as they were when last computed.
 
     network: a `Network`, or another two-sided one with its parts `enter, clock, ask, answer, leave`. step: what reads
-    whole pages in its place.
+    whole pages in its place, if anything does.
     """
 
     def __init__(self, network: Network, step: Callable[..., Tensor] | None = None):
-        self.network, self.step = network, step or network.forward
+        self.network, self.step = network, step
         self.params = count_parameters(network)
         self.k = self.v = torch.zeros(0)
 
@@ -190,7 +190,7 @@ class Session:
             self.k, self.v = (torch.zeros(self._shape(len(rows), length)) for _ in range(2))
         store = keep or computes is not None
         level = None if sigma is None else torch.tensor(list(sigma), dtype=torch.float32)
-        if computes is None and not keep:
+        if self.step and computes is None and not keep:
             z = self.step(torch.tensor(rows), *([] if level is None else [level]))
             return z[:, asked, :-1]
         told, place = network.clock(level), torch.tensor(where)
