@@ -87,6 +87,11 @@ def inner_step(session: Any) -> Work:
     return lambda: session.head.step(x, y)
 
 
+def page(session: Any) -> Work:
+    """A page of 64 words read."""
+    return lambda: session([[session.network.mask] * 64], sigma=[1.0] if session.network.told else None)
+
+
 def points(session: Any) -> Work:
     """32 points moved by one network of the bank."""
     x, which = torch.linspace(-1, 1, 64).view(1, 32, 2), session.bank.example()[1]
@@ -120,6 +125,8 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "masked_continuous/mar": masked,
     "masked_continuous/mar.head": inner_step,
     "masked_continuous/maskgit": masked,
+    "discrete_diffusion/radd": page,
+    "discrete_diffusion/sedd": page,
     "density/dae": points,
     "density/rcae": points,
     "density/tied": points,

@@ -2,6 +2,7 @@
 
 from engines.any_order import exhibits as any_order
 from engines.density import exhibits as density
+from engines.discrete_diffusion import exhibits as discrete_diffusion
 from engines.exhibit import Exhibit
 from engines.masked_continuous import exhibits as masked_continuous
 from engines.next_scale import exhibits as next_scale
@@ -13,6 +14,7 @@ EXHIBITS: dict[str, Exhibit] = {
     for e in (
         *any_order.EXHIBITS,
         *next_token.EXHIBITS,
+        *discrete_diffusion.EXHIBITS,
         *raster.EXHIBITS,
         *next_scale.EXHIBITS,
         *masked_continuous.EXHIBITS,
