@@ -47,7 +47,8 @@ SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
     "words and pictures": (
         16 * MEGABYTE,
         ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
-    )
+    ),
+    "one of every kind": (4 * MEGABYTE, ("time_series",)),
 }
 
 

@@ -1,0 +1,85 @@
+"""The linear prior: one matrix, solved from the latents of real series, carries every walk from step to step.
+
+Source: Naiman et al., arXiv 2310.02619: "we represent the latent conditional prior dynamics using a linear map".
+Symbols: Z latents of 256 training series, A = argmin ‖Z_past A - Z_fut‖, λ its eigenvalues, Σ the covariance of what A
+leaves over. z_1 ~ N(0, I); z_t = z_{t-1} A + ε_t, ε_t ~ N(0, Σ); at the end x = decoder(z_1 … z_T).
+
+One call reads the series, then no network is needed until the decoder: a step is one product with a matrix.
+Differs from the official code, which draws from a GRU (`gru.py`); there A only enters a penalty.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.events import Note, Steps
+from engines.noise import Noise
+from engines.runtime import Meter
+from engines.time_series import canvas, koopman
+from engines.time_series.canvas import FIT, LENGTH, Walks
+from engines.time_series.ncde import control
+from engines.worlds import series
+
+
+def lost(s: SimpleNamespace) -> float:
+    """The share of steps that this network's training series lack."""
+    return int(s.trained.partition("-")[2] or 0) / 100
+
+
+def name_of(s: SimpleNamespace) -> str:
+    return f"time_series/{s.trained}"
+
+
+@cache
+def examples(share: float) -> tuple[Tensor, ...]:
+    """The first training series, as the encoder reads them."""
+    seeds = range(series.TRAIN.start, series.TRAIN.start + FIT)
+    x = series.pendulum(seeds, LENGTH)
+    parts = control(x, series.holes(seeds, LENGTH, share)) if share else (x,)
+    return tuple(torch.from_numpy(part).float() for part in parts)
+
+
+def linear(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
+    """Roll `samples` series over `steps` steps. s: trained, steps, samples, noise, previews."""
+    name = name_of(s)
+    net, walks = meter.net(name), Walks(s, meter, name)
+    yield canvas.begin(s, "One matrix", meter, name)
+    yield from canvas.real(s, noise, meter, lost(s))
+    mean, logvar = net("encode", *examples(lost(s)))
+    yield net.forward(reads=[], computes=[], predicts=[], mode="prefill")
+    e = torch.from_numpy(noise.normal("fit", [0], tuple(mean.shape))[0]).float()
+    Z = mean + e * (logvar / 2).exp()
+    A = koopman.operator(Z)
+    yield from canvas.spectrum(A, Z)
+    yield _told(A)
+    step, L = A.double().numpy(), koopman.left_over(Z, A)
+    spread = s.noise * np.sqrt((L**2).sum(1))
+    k = len(step)
+    for t in range(s.steps):
+        yield canvas.phase(s, t)
+        e_t = canvas.epsilon(s, noise, t, k)
+        if t == 0:
+            yield from walks.add(np.zeros_like(e_t), np.ones(k), e_t)
+            yield Note(key="kvae.first", text="The first latent of each series is drawn. From here on only the matrix "
+                       "moves it, and a little chance.", cells=canvas.cells_of(s, 0))
+        else:
+            ahead = walks.z[-1] @ step
+            yield from walks.add(ahead, spread, ahead + e_t @ L.T)
+    yield from walks.finish()
+    return walks.summary()
+
+
+def _told(A: Tensor) -> Note:
+    """What the slowest eigenvalue says will become of a swing, in one trained length."""
+    top = koopman.spectrum(A)[0][0]
+    left = abs(top) ** LENGTH
+    turn = abs(float(np.angle(top)))
+    kind = f"one turn takes {2 * np.pi / turn:.0f} steps" if turn > 0.02 else "it does not turn"
+    return Note(key="kvae.spectrum", args={"modulus": round(float(abs(top)), 3)},
+                text=f"The largest eigenvalue has modulus {abs(top):.2f}: after {LENGTH} steps {100 * left:.0f} % is left; "
+                f"{kind}.")
