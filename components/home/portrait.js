@@ -16,6 +16,7 @@ export function portrait(trace) {
   const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
   if (canvas.kind === "pyramid") return scales(canvas, steps);
+  if (canvas.kind === "series") return curves(own);
   const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
@@ -58,6 +59,19 @@ function scales({ shape }, steps) {
     x += wide + 7;
     first += h * w;
   });
+  return root;
+}
+
+/** The finished series: the first one in the order ramp, the others faint behind it. */
+function curves(events) {
+  const { id, shape: [steps], rows = 1 } = events[0].canvases[1];
+  const values = events.find((e) => e.kind === "commit" && e.canvas === id)?.values ?? [];
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const [low, high] = [Math.min(...values.map((v) => v[0])), Math.max(...values.map((v) => v[0]))];
+  const at = (row, k) => `${(4 + (k / (steps - 1)) * (WIDTH - 8)).toFixed(1)} ${(HEIGHT - 4 - ((values[row * steps + k][0] - low) / (high - low || 1)) * (HEIGHT - 8)).toFixed(1)}`;
+  for (let row = Math.min(rows, values.length / steps) - 1; row >= 0; row--) {
+    for (let k = 1; k < steps; k++) root.append(svg("path", { d: `M${at(row, k - 1)} L${at(row, k)}`, stroke: row ? "var(--line)" : ramp(k / (steps - 1)), "stroke-width": row ? 1 : 2, "stroke-linecap": "round" }));
+  }
   return root;
 }
 

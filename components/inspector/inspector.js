@@ -3,6 +3,7 @@
 
 import { isPicture } from "../player/player.js";
 import { fine, isEnd, isPad, make, short, spelled, words } from "../player/words.js";
+import * as moment from "./moment.js";
 import * as square from "./square.js";
 
 const PAIRS = [["q", "p"], ["before", "after"]];
@@ -38,13 +39,20 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? (picture ? square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw }) : view(focus, cell, state)) : [empty()]));
+    element.replaceChildren(...(cell ? shown(focus, cell, state) : [empty()]));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
 
+  function shown(focus, cell, state) {
+    if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw });
+    if (state.canvas.kind === "series") return moment.view({ player, t, focus, cell, state });
+    return view(focus, cell, state);
+  }
+
   function empty() {
-    const picture = player.lanes.some((id) => isPicture(player.events(id)[0]?.canvases?.[0]));
-    return make("p", { class: "uf-empty" }, t(picture ? "inspector.empty.square" : "inspector.empty"));
+    const canvases = player.lanes.map((id) => player.events(id)[0]?.canvases?.[0]);
+    const kind = canvases.some(isPicture) ? ".square" : canvases.some((c) => c?.kind === "series") ? ".moment" : "";
+    return make("p", { class: "uf-empty" }, t(`inspector.empty${kind}`));
   }
 
   function redraw() {

@@ -31,8 +31,8 @@ export function expand(cells) {
 function size(canvas) {
   const flat = (shape) => shape.reduce((a, b) => a * b, 1);
   const shape = canvas.shape ?? [0];
-  const n = canvas.kind === "pyramid" ? shape.reduce((a, s) => a + flat(s), 0) : flat(shape);
-  return n * (canvas.rows ?? 1);
+  const counts = { pyramid: () => shape.reduce((a, s) => a + flat(s), 0), plane: () => shape.n, series: () => shape[0] };
+  return (counts[canvas.kind]?.() ?? flat(shape)) * (canvas.rows ?? 1);
 }
 
 const blank = (open) => Object.freeze({ state: open ? "open" : "masked", value: null, blank: true, touched: -1, order: 0 });
@@ -132,9 +132,10 @@ const REDUCERS = {
   },
   commit(state, event) {
     const group = expand(event.cells);
+    const main = !event.canvas || event.canvas === state.canvas?.id;
     const decision = state.decisions.length + 1;
     touch(state, event, (old, i, cell) => {
-      if (old.blank && old.state !== "committed") state.written += 1;
+      if (main && old.blank && old.state !== "committed") state.written += 1;
       const value = event.values?.[i] ?? null;
       const struck = old.verdict === "rejected" && old.struck !== value ? old.struck : null;
       return {
@@ -143,7 +144,7 @@ const REDUCERS = {
       };
     });
     state.decisions = [...state.decisions, { cells: group, call: state.calls, n: event.n, canvas: event.canvas }];
-    state.latest = { kind: "commit", cells: group, n: event.n };
+    if (main) state.latest = { kind: "commit", cells: group, n: event.n };
   },
   withdraw(state, event) {
     const cells = touch(state, event, (old) => {
@@ -282,7 +283,8 @@ class Lane {
 
   #written(event) {
     if (this.open) return "write";
-    if (this.kind === "pyramid") return "scale";
+    // A whole spectrum, or whole series at the end: what is looked at longest.
+    if (this.kind === "pyramid" || (this.kind === "series" && event.canvas)) return "scale";
     if (this.kind === "grid") return expand(event.cells).length > 1 ? "set" : "square";
     return "commit";
   }

@@ -38,9 +38,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   // What is written, and what a round is called, the run itself says.
   function nameUnits() {
     const firsts = player.lanes.map((id) => player.events(id));
-    const picture = firsts.some(([begin]) => isPicture(begin?.canvases?.[0]));
+    const canvas = firsts.find(([begin]) => begin?.canvases)?.[0].canvases[0];
     const phase = firsts.flatMap((events) => events.find((e) => e.kind === "phase")?.unit ?? []).at(0);
-    unit.options[2].textContent = t(picture ? "timeline.step.place" : "timeline.step.commit");
+    unit.options[2].textContent = t(isPicture(canvas) ? "timeline.step.place" : canvas?.kind === "series" ? "timeline.unit.step" : "timeline.step.commit");
     unit.options[3].textContent = phase ? t(`timeline.unit.${phase}`) : t("timeline.step.phase");
   }
   const clock = choose(t("timeline.clock"), ["event", "calls", "clock"].map((c) => [c, t(`timeline.clock.${c}`)]), player.clock, (v) => player.setClock(v));

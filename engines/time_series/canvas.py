@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.events import Begin, Commit, Event, Forward, Measure, Phase, Preview, spans
+from engines.events import Begin, Commit, Event, Forward, Measure, Note, Phase, Preview, spans
 from engines.noise import Noise
 from engines.runtime import Meter, Net
 from engines.time_series import koopman
 from engines.worlds import series
 
 LATENTS, SERIES, SPECTRUM = "latents", "series", "spectrum"
+NAMES = ["angle", "speed"]
 BOX = [-1.2, -1.2, 1.2, 1.2]
 # The operator is solved from so many walks of the trained length.
 FIT, LENGTH = 256, 24
@@ -38,7 +39,7 @@ def begin(s: SimpleNamespace, title: str, meter: Meter, name: str) -> Begin:
     return Begin(
         title=title, nets=[meter.card(name, "target")],
         canvases=[{"id": LATENTS, "kind": "series", "shape": [s.steps, k], "rows": s.samples},
-                  {"id": SERIES, "kind": "series", "shape": [s.steps, c], "rows": s.samples},
+                  {"id": SERIES, "kind": "series", "shape": [s.steps, c], "rows": s.samples, "names": NAMES},
                   {"id": SPECTRUM, "kind": "plane", "shape": {"box": BOX, "n": k}}],
     )
 
@@ -51,10 +52,11 @@ def array(name: str, level: int, values: np.ndarray) -> Preview:
 
 
 def real(s: SimpleNamespace, noise: Noise, meter: Meter, lost: float = 0.0) -> Iterator[Event]:
-    """Held-out series to compare with, as many as are made; of those that a network with holes learns from, the holes
-    are left out."""
+    """How long the series were that the networks learned from, and as many held-out series as are made, to compare
+    with; those of a network that learned from series with holes have such holes."""
     if meter.quiet:
         return
+    yield Measure(name="trained", value=LENGTH, unit="steps")
     with meter.preview():
         first = series.TEST.start + noise.seed * 64 % (len(series.TEST) - 64)
         seeds = range(first, first + s.samples)
@@ -123,7 +125,12 @@ class Walks:
         yield self.net.forward(reads=range(count), computes=range(count), predicts=[], mode="commit")
         yield Commit(canvas=SERIES, cells=spans(range(count)), p=[nan] * count, origin="sampled",
                      values=[[round(v, 4) for v in step] for row in x.tolist() for step in row])
-        yield Measure(name="swing", value=swing_left(x), unit="of the first swing")
+        left = swing_left(x)
+        yield Measure(name="swing", value=left, unit="of the first swing")
+        text = "The decoder has read the whole walks: now the series stand."
+        if self.s.steps >= 2 * LENGTH:
+            text = f"In the last {LENGTH} steps the series swing {100 * left:.0f} % as far as in the first {LENGTH}."
+        yield Note(key="kvae.done", args={"swing": round(left, 2)}, text=text)
 
     def _decode(self, session: Any) -> np.ndarray:
         z = torch.from_numpy(np.stack(self.z, axis=1)).float()
@@ -134,7 +141,7 @@ class Walks:
 
 
 def swing_left(x: np.ndarray, window: int | None = None) -> float:
-    """How far series (R, T, c) swing in their last window (24 steps, a good period, or half of them), over the first."""
+    """How far series (R, T, c) swing in their last window over the first: 24 steps, a good period, or half of them."""
     window = window or min(LENGTH, x.shape[1] // 2)
     early, late = (part - part.mean(1, keepdims=True) for part in (x[:, :window], x[:, -window:]))
     return float(np.sqrt((late**2).mean() / max((early**2).mean(), 1e-12)))

@@ -25,9 +25,9 @@ KVAE = Exhibit(
                choices={"linear": "whole series", "circle": "whole series, held on the circle",
                         "holes-30": "series with 30 % missing", "holes-50": "series with 50 % missing",
                         "holes-70": "series with 70 % missing"},
-               help="What its network learned from. Held on the circle: training pulled every eigenvalue to modulus 1."),
+               help="What its network learned from. On the circle: training pulled every eigenvalue to modulus 1."),
         Int(name="steps", default=24, min=12, max=96, step=12, label="Steps", unit="steps",
-            help="How long the series become. The networks learned from 24 steps; beyond that they go on by themselves."),
+            help="How long the series become. The networks learned from 24 steps; beyond, they are on their own."),
         Int(name="samples", default=6, min=1, max=64, label="Series", unit="series",
             help="How many are made at once. Each starts from a latent of its own."),
         Float(name="noise", default=1.0, min=0.0, max=1.5, step=0.1, label="Chance in a step",
@@ -49,12 +49,13 @@ KVAE = Exhibit(
         Beat(text="A swinging pendulum, measured 24 times: its angle and its speed. An encoder reads 256 such series "
              "into latents, 16 numbers a step.", look="stage", when={"kind": "forward", "lane": "linear"}),
         Beat(text="Least squares finds the one matrix that best moves each latent to the next. It is solved, not "
-             "trained. The points are its eigenvalues.", look="stage", when={"kind": "commit", "lane": "linear"}),
+             "trained. The points are its eigenvalues.", look="stage",
+             when={"kind": "commit", "lane": "linear", "canvas": "spectrum"}),
         Beat(text="Inside the circle something dies away, on it goes on for ever. How far round it stands says how "
-             "fast it turns.", look="stage", when={"kind": "note", "lane": "linear"}),
+             "fast it turns.", look="stage", when={"kind": "note", "lane": "linear", "key": "kvae.spectrum"}),
         Beat(text="Now every latent is the one before it times the matrix, plus a little chance. The curves in pencil "
              "are what the decoder makes of the walks so far.", look="stage",
-             when={"kind": "preview", "lane": "linear", "name": "series"}),
+             when={"kind": "preview", "lane": "linear", "name": "series", "nth": 11}),
         Beat(text="The authors' code calls a recurrent network for each step instead. Ask both for four times as many "
              "steps as they learned.", look="claim", when={"kind": "done", "lane": "gru"}),
     ),
@@ -67,7 +68,7 @@ KVAE = Exhibit(
         ),
     ),
     claims=(
-        Claim(id="constraint-moves-spectrum", kind="ratio", must=True, title="Eigenvalues can be put where physics says",
+        Claim(id="constraint-moves-spectrum", kind="ratio", must=True, title="Eigenvalues go where physics says",
               text="Asking for modulus 1 in training brings the eigenvalues to the unit circle: their mean distance "
               "from it, with the constraint over without.",
               unit="times the distance", baseline="the same network and data without the constraint",

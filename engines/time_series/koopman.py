@@ -18,6 +18,8 @@ from torch import Tensor
 # Added to the squared length of every direction of Z_past, relative to its mean: a direction that no walk uses would
 # otherwise make the triangular solve divide by zero. The official code has none.
 RIDGE = 1e-7
+# An eigenvalue this far off the positive real axis, in radians, turns.
+TURNS = 0.02
 
 
 def operator(z: Tensor, ridge: float = RIDGE) -> Tensor:
@@ -49,10 +51,16 @@ def left_over(z: Tensor, A: Tensor) -> np.ndarray:
 
 
 def spectrum(A: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """λ (k,) and v (k, k) complex128, column i belonging to λ_i; the largest modulus first, a pair's upper half first."""
+    """λ (k,) and v (k, k) complex128, column i belonging to λ_i; largest modulus first, a pair's upper half first."""
     values, vectors = np.linalg.eig(A.detach().double().numpy())
-    order = sorted(range(len(values)), key=lambda i: (-round(abs(values[i]), 9), -values[i].imag))
+    order = sorted(range(len(values)), key=lambda i: (-round(float(abs(values[i])), 9), -values[i].imag))
     return values[order], vectors[:, order]
+
+
+def foremost(values: np.ndarray) -> complex:
+    """The eigenvalue that tells what becomes of a swing: the largest that turns, else the largest."""
+    turning = values[(values.imag > 0) & (np.abs(np.angle(values)) > TURNS)]
+    return complex(turning[0] if len(turning) else values[0])
 
 
 def off_circle(A: Tensor) -> float:

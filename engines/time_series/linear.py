@@ -20,6 +20,7 @@ from torch import Tensor
 from engines.events import Note, Steps
 from engines.noise import Noise
 from engines.runtime import Meter
+from engines.sampling import percent
 from engines.time_series import canvas, koopman
 from engines.time_series.canvas import FIT, LENGTH, Walks
 from engines.time_series.ncde import control
@@ -75,11 +76,12 @@ def linear(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
 
 
 def _told(A: Tensor) -> Note:
-    """What the slowest eigenvalue says will become of a swing, in one trained length."""
-    top = koopman.spectrum(A)[0][0]
-    left = abs(top) ** LENGTH
-    turn = abs(float(np.angle(top)))
-    kind = f"one turn takes {2 * np.pi / turn:.0f} steps" if turn > 0.02 else "it does not turn"
-    return Note(key="kvae.spectrum", args={"modulus": round(float(abs(top)), 3)},
-                text=f"The largest eigenvalue has modulus {abs(top):.2f}: after {LENGTH} steps {100 * left:.0f} % is left; "
-                f"{kind}.")
+    """What the foremost eigenvalue says will become of a swing, in one trained length."""
+    value = koopman.foremost(koopman.spectrum(A)[0])
+    turn = abs(float(np.angle(value)))
+    turning = turn > koopman.TURNS
+    ends = f" and turns once in {2 * np.pi / turn:.0f} steps" if turning else ""
+    left = "more than there was" if abs(value) > 1 else percent(abs(value) ** LENGTH)
+    which = "The largest eigenvalue that turns" if turning else "The largest eigenvalue"
+    return Note(key="kvae.spectrum", args={"modulus": round(abs(value), 3)},
+                text=f"{which} has modulus {abs(value):.2f}{ends}: after {LENGTH} steps {left} is left.")

@@ -1,19 +1,20 @@
-"""A sequential variational autoencoder of series: one latent vector a step, and a prior that walks from one to the next.
+"""A sequential variational autoencoder: one latent vector a step, and a prior that walks from one to the next.
 
-Source: Naiman et al., arXiv 2310.02619 (KoVAE) and its official code. Symbols: x (B, T, c) series in [0, 1], z (B, T, k)
-latents, q(z_t | x) the posterior, p the prior, h the width, ε standard normal noise that callers hand in.
+Source: Naiman et al., arXiv 2310.02619 (KoVAE) and its official code. Symbols: x (B, T, c) series in [0, 1],
+z (B, T, k) latents, q(z_t | x) the posterior, p the prior, h the width, ε standard normal noise that callers hand in.
 
 Three priors share encoder and decoder:
 
-- `linear`: z_1 ~ N(0, I), z_t | z_{t-1} ~ N(z_{t-1} A, σ²). A is no parameter: it is solved from the posterior's latents
-  (`koopman.operator`). This is the prior that the paper's text describes.
-- `gru`: what the official code draws from: s_t = GRU(z_{t-1}, s_{t-1}) from zeros, μ_t and σ_t linear in s_t. There A is
-  solved from the prior's own samples and only enters a penalty.
+- `linear`: z_1 ~ N(0, I), z_t | z_{t-1} ~ N(z_{t-1} A, σ²). A is no parameter: it is solved from the posterior's
+  latents (`koopman.operator`). This is the prior that the paper's text describes.
+- `gru`: what the official code draws from: s_t = GRU(z_{t-1}, s_{t-1}) from zeros, μ_t and σ_t linear in s_t. There A
+  is solved from the prior's own samples and only enters a penalty.
 - `independent`: z_t ~ N(0, I) at every step, no dynamics at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ class Network(nn.Module):
 
 
 class Session:
-    """What a lane calls: session("encode" | "step" | "walk" | "decode", …). The prior's state is the caller's to keep."""
+    """What a lane calls: session("encode" | "step" | "walk" | "decode", …). The prior's state is the caller's."""
 
     cache_bytes = 0
 
@@ -104,7 +105,8 @@ class Session:
     def __call__(self, task: str, *inputs: Tensor) -> Any:
         """Each task as in `Network`; encode is its posterior: series or (X(0), dX) -> μ, log σ² (B, T, k)."""
         network = self.network
-        tasks = {"encode": network.posterior, "step": network.step, "walk": network.walk, "decode": network.decode}
+        tasks: dict[str, Callable[..., Any]] = {
+            "encode": network.posterior, "step": network.step, "walk": network.walk, "decode": network.decode}
         return tasks[task](*inputs)
 
     def warm(self) -> None:

@@ -73,7 +73,8 @@ def prior_of(network: Network, z: Tensor, noise: Tensor) -> tuple[Tensor, Tensor
 def loss(network: nn.Module, batch: tuple[Tensor, ...], generator: torch.Generator, circle: float = 0.0) -> Loss:
     """The weighted sum of the module's docstring, for a batch of `batches` or `batches_with_holes`."""
     assert isinstance(network, Network)
-    x, seen, inputs = (batch[0], torch.ones_like(batch[0]), batch) if len(batch) == 1 else (*batch[:2], batch[2:])
+    x, inputs = batch[0], batch[2:] or batch
+    seen = batch[1] if len(batch) > 1 else torch.ones_like(x)
     mean, logvar = network.posterior(*inputs)
     own, other = (torch.randn(mean.shape, generator=generator).to(mean.device) for _ in range(2))
     z = mean + own * (logvar / 2).exp()

@@ -1,4 +1,4 @@
-"""The GRU prior, the operator and the losses against recordings of the official KoVAE: the same weights, noise, numbers.
+"""The GRU prior, the operator and the losses against recordings of the official KoVAE.
 
 The recordings stand in the folder that UNFOLD_PARITY names (their README tells how they were made); a case is in the
 tree. Tolerance: |a - b| <= 1e-4 · max(1, max|b|). Every size comes from the recording's config.
