@@ -3,13 +3,11 @@
 from engines.any_order import exhibits as any_order
 from engines.exhibit import Exhibit
 from engines.next_token import exhibits as next_token
-from engines.time_series import exhibits as time_series
 
 EXHIBITS: dict[str, Exhibit] = {
     e.slug: e
     for e in (
         *any_order.EXHIBITS,
         *next_token.EXHIBITS,
-        *time_series.EXHIBITS,
     )
 }
