@@ -10,6 +10,7 @@ import { callsOf } from "./picture.js";
 import { orderColour } from "./thread.js";
 
 const TURNS = 0.02; // an eigenvalue this far off the real axis (radians) turns
+const MATTERS = 0.3; // below this modulus a coordinate is gone within a few steps
 const REAL = 0.5; // where the axis of a band lies
 const SHARE = 0.64; // of the height for the first channel; the others share the rest
 
@@ -77,10 +78,10 @@ class SeriesLane {
       make("div", { class: "uf-series-body" }, this.plot.root, this.circle.root));
   }
 
-  /** The row that is looked at: the selected one, else the first. */
+  /** The row that is looked at: the selected one, else the last, which the inspector shows too. */
   get row() {
     const { selection } = this.player;
-    return selection?.lane === this.id ? Math.min(Math.floor(selection.cell / this.steps), this.rows - 1) : 0;
+    return selection?.lane === this.id ? Math.min(Math.floor(selection.cell / this.steps), this.rows - 1) : this.rows - 1;
   }
 
   draw() {
@@ -349,7 +350,7 @@ class Circle {
 
 /** The eigenvalue to begin with: the largest that turns, else the largest. Falling moduli, upper halves first. */
 function foremost(values) {
-  const turning = values.findIndex(([re, im]) => im > 0 && Math.abs(Math.atan2(im, re)) > TURNS);
+  const turning = values.findIndex(([re, im]) => im > 0 && Math.abs(Math.atan2(im, re)) > TURNS && Math.hypot(re, im) > MATTERS);
   return Math.max(turning, 0);
 }
 

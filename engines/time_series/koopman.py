@@ -19,7 +19,7 @@ from torch import Tensor
 # otherwise make the triangular solve divide by zero. The official code has none.
 RIDGE = 1e-7
 # An eigenvalue this far off the positive real axis, in radians, turns.
-TURNS = 0.02
+TURNS, MATTERS = 0.02, 0.3
 
 
 def operator(z: Tensor, ridge: float = RIDGE) -> Tensor:
@@ -58,8 +58,9 @@ def spectrum(A: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def foremost(values: np.ndarray) -> complex:
-    """The eigenvalue that tells what becomes of a swing: the largest that turns, else the largest."""
-    turning = values[(values.imag > 0) & (np.abs(np.angle(values)) > TURNS)]
+    """The eigenvalue that tells what becomes of a swing: the largest that turns, else the largest. Below MATTERS a
+    coordinate is gone within a few steps, whether it turns or not."""
+    turning = values[(values.imag > 0) & (np.abs(np.angle(values)) > TURNS) & (np.abs(values) > MATTERS)]
     return complex(turning[0] if len(turning) else values[0])
 
 

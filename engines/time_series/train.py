@@ -1,7 +1,7 @@
 """Recipes: one network for each prior, one with its eigenvalues held on the unit circle, three that read holes.
 
 All see the same swings of the pendulum, the same number of them, and have the same number of parameters (within 5 %).
-The loss is the official one, weights included: w_rec Σ(x - x̂)² / B + w_kl Σ KL(q ‖ p) / B + w_pred · (`koopman.
+The loss is the official one but for w_kl (below): w_rec Σ(x - x̂)² / B + w_kl Σ KL(q ‖ p) / B + w_pred · (`koopman.
 prediction_loss`). What differs by prior is p, and so what A is solved from:
 
 - gru, as the official code: p is one walk of the prior's own, drawn without a look at x; A from that walk.
@@ -31,7 +31,10 @@ BATCH, CHUNK = 64, 1_024
 # Widths at which the networks have equally many parameters.
 WIDTH = {"gru": 40, "linear": 47, "independent": 47}
 WIDTH_HOLES = 36
-W_KL, W_PRED, W_CIRCLE = 0.007, 0.005, 1.0
+# The official w_kl is tuned for each data set (.007 for sines). Here, at .007, the decoder keeps the swing to itself:
+# turning latents cost more than they save and fade away. Twice the variance of the measurement noise, which is what a
+# likelihood would ask for, is .00007.
+W_KL, W_PRED, W_CIRCLE = 0.0007, 0.005, 5.0
 HOLES = (30, 50, 70)
 JUDGED = 512
 Loss = tuple[Tensor, float]
