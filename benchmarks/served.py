@@ -46,11 +46,25 @@ class Server:
 
 
 @contextmanager
-def served(script: Path = ROOT / "app.py", wait_s: float = 180.0) -> Iterator[Server]:
-    """The app behind `script` on a free port. Raises RuntimeError if it ends, or does not answer in time."""
+def two_cores() -> Iterator[str]:
+    """What is started inside has two cores, as on the smallest Space. Yields how many there are, in words."""
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_cores)[:2])
+    try:
+        yield f"{min(2, len(all_cores))} cores"
+    finally:
+        os.sched_setaffinity(0, all_cores)
+
+
+def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def started(port: int, script: Path = ROOT / "app.py") -> Iterator[subprocess.Popen]:
+    """The app behind `script` as a process of its own, from its very start; ended on leaving."""
     process = subprocess.Popen(
         [sys.executable, str(script), "--port", str(port), "--host", "127.0.0.1"],
         cwd=ROOT,
@@ -59,8 +73,20 @@ def served(script: Path = ROOT / "app.py", wait_s: float = 180.0) -> Iterator[Se
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    url = f"http://127.0.0.1:{port}"
     try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+@contextmanager
+def served(script: Path = ROOT / "app.py", wait_s: float = 180.0, port: int | None = None) -> Iterator[Server]:
+    """The app behind `script`, on a free port unless one is given, once it answers. Raises RuntimeError if it ends, or
+    does not answer in time."""
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    with started(port, script) as process:
         end = time.monotonic() + wait_s
         while True:
             if process.poll() is not None:
@@ -74,9 +100,6 @@ def served(script: Path = ROOT / "app.py", wait_s: float = 180.0) -> Iterator[Se
                     raise RuntimeError(f"{script.name} did not answer within {wait_s:.0f} s") from None
                 time.sleep(0.25)
         yield Server(url, process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
 
 
 @contextmanager

@@ -8,8 +8,10 @@ values only, and the DOM by `textContent` only.
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from components.page_data import first_paint
-from components.recorded import ROOT, trace_text
+from components.recorded import ROOT, portrait, trace_file, trace_text
 from components.serve import Desk
 from engines.errors import UnfoldError
 
@@ -57,8 +59,12 @@ def host(desk: Desk) -> gr.HTML:
     def cancel_measure(run_id: str) -> bool:
         return desk.pool.cancel(str(run_id)[:64])
 
-    def refetch(run_id: str, start: int) -> list[dict[str, Any]]:
-        return desk.pool.refetch(str(run_id)[:64], int(start))
+    def refetch(asked: Any) -> list[dict[str, Any]]:
+        """asked: [run, number of the first frame]; Gradio hands over several arguments as one list."""
+        match asked:
+            case [str(run_id), int(start)]:
+                return desk.pool.refetch(run_id[:64], start)
+        return []
 
     return gr.HTML(
         html_template=TEMPLATE,
@@ -123,13 +129,26 @@ def launch_options(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> d
     }
 
 
+@lru_cache(maxsize=256)
+def _packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+def _answer(request: Request, body: bytes, media: str) -> Response:
+    """A body that is always the same, packed once: Gradio would pack it anew for every visitor."""
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = _packed(body), "gzip"
+    return Response(body, media_type=media, headers=headers)
+
+
 def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
     """Static modules, page data and recorded traces, under `unfold/`. Only what a browser needs is public."""
     page = _text(data).encode()
     known = {e["slug"] for e in data["exhibits"]}
 
-    async def page_json(_: Request) -> Response:
-        return Response(page, media_type="application/json", headers={"Cache-Control": "no-cache"})
+    async def page_json(request: Request) -> Response:
+        return _answer(request, page, "application/json")
 
     async def alive(_: Request) -> Response:
         return JSONResponse({"alive": True}, headers={"Cache-Control": "no-store"})
@@ -137,12 +156,28 @@ def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
     async def trace(request: Request) -> Response:
         slug = request.path_params["slug"]
         try:
-            text = trace_text(slug, assets) if slug in known else b""
+            body = trace_text(slug, assets) if slug in known else b""
         except UnfoldError as error:
             return Response(str(error), 500, media_type="text/plain")
-        if not text:
+        if not body:
             return Response("no such trace", 404)
-        return Response(text, media_type="application/x-ndjson", headers={"Cache-Control": "no-cache"})
+        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        path = trace_file(slug, assets)
+        if path and path.suffix == ".gz" and "gzip" in request.headers.get("accept-encoding", ""):
+            body, headers["Content-Encoding"] = path.read_bytes(), "gzip"  # whole, as was seen: it could be unpacked
+        return Response(body, media_type="application/x-ndjson", headers=headers)
+
+    drawn = cache(lambda slug: portrait(slug, assets))
+
+    async def portraits(request: Request) -> Response:
+        slug = request.path_params["slug"]
+        try:
+            body = drawn(slug) if slug in known else b""
+        except UnfoldError as error:
+            return Response(str(error), 500, media_type="text/plain")
+        if not body:
+            return Response("no such trace", 404)
+        return _answer(request, body, "application/x-ndjson")
 
     async def codes(request: Request) -> Response:
         path = assets / "codes" / f"{request.path_params['name']}.png"
@@ -156,12 +191,13 @@ def routes(data: Mapping[str, Any], assets: Path) -> list[BaseRoute]:
         path = (folder / request.path_params["path"]).resolve()
         if not path.is_relative_to(folder) or path.suffix not in PUBLIC or not path.is_file():
             return Response("no such file", 404)
-        return FileResponse(path, media_type=PUBLIC[path.suffix], headers={"Cache-Control": "no-cache"})
+        return _answer(request, path.read_bytes(), PUBLIC[path.suffix])
 
     return [
         Route("/unfold/page.json", page_json),
         Route("/unfold/alive", alive),
         Route("/unfold/traces/{slug}.jsonl", trace),
+        Route("/unfold/portraits/{slug}.jsonl", portraits),
         Route("/unfold/codes/{name}.png", codes),
         Route("/unfold/{path:path}", module),
     ]

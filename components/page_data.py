@@ -34,6 +34,7 @@ def page_data(exhibits: Mapping[str, Any], assets: Path = ROOT / "assets") -> di
         one["results_meta"] = {k: claims[k] for k in ("date", "machine") if k in claims}
         trace = trace_file(slug, assets)
         one["trace"] = f"unfold/traces/{trace.name.removesuffix('.gz')}" if trace else None
+        one["portrait"] = f"unfold/portraits/{slug}.jsonl" if trace else None
         described.append(one)
     strings = _json(assets / "strings" / "en.json") or {}
     hero = HERO if HERO in exhibits else next(iter(exhibits), None)
@@ -61,8 +62,9 @@ def first_paint(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> tupl
         # the shell's resets come first, so that the viewer's own rules win over them
         '<link rel="stylesheet" href="unfold/shell/shell.css"><link rel="stylesheet" href="unfold/theme/theme.css">'
         '<link rel="preload" href="unfold/theme/stage.css" as="style">'
-        '<link rel="modulepreload" href="unfold/shell/shell.js">'
-        '<link rel="preload" href="unfold/page.json" as="fetch" crossorigin="anonymous">'
+        # all at once: one after another, as they name each other, they would come in five rounds
+        + "".join(f'<link rel="modulepreload" href="unfold/{path}">' for path in _modules())
+        + '<link rel="preload" href="unfold/page.json" as="fetch" crossorigin="anonymous">'
         f"<script>{_THEME_BEFORE_PAINT}</script>"
     )
     words = {key: escape(value) for key, value in data["strings"].items() if isinstance(value, str)}
@@ -82,6 +84,11 @@ def first_paint(data: Mapping[str, Any], assets: Path = ROOT / "assets") -> tupl
         "</section></main></div></div></div>"
     )
     return head, body
+
+
+def _modules() -> list[str]:
+    folder = ROOT / "components"
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.js"))
 
 
 def caption(data: Mapping[str, Any]) -> str:

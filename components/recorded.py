@@ -44,3 +44,15 @@ def read(slug: str = HERO, assets: Path = ROOT / "assets") -> list[dict[str, Any
         raise UnfoldError(
             f"the trace of {slug} is damaged ({error})", f"Record it again: `python -m engines record {slug}`."
         ) from error
+
+
+def portrait(slug: str, assets: Path = ROOT / "assets") -> bytes:
+    """Of a recorded run what its portrait on the map is drawn from, as JSON lines: the first lane's cells, evaluation
+    by evaluation (in the plane also where they lie), and its last picture. Empty if there is none."""
+    events = [e for e in read(slug, assets) if "kind" in e]
+    own = [e for e in events if e["lane"] == events[0]["lane"]]
+    last = next((e for e in reversed(own) if e["kind"] == "preview" and e.get("name") == "picture"), None)
+    plane = any(c["kind"] == "plane" for e in own[:1] for c in e.get("canvases", ()))
+    kept = {"begin": ("canvases", "given"), "forward": (), "commit": ("canvas", "cells", *["values"][:plane])}
+    lines = [{k: e[k] for k in ("kind", "lane", *kept[e["kind"]]) if k in e} for e in own if e["kind"] in kept]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in [*lines, *([last] if last else [])])

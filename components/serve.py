@@ -1,9 +1,10 @@
 """Runs engines for many pages at once: a bounded pool, a fair queue, frames, cancel.
 
-A run is computed in a worker thread and watched from an async generator; nothing blocks the server's
-loop while it waits. What a worker yields is cut into frames of about 1/30 s, except that the first
-painted event leaves at once. Every frame is kept for a while, so that a page that missed one (a slow
-phone merges updates) can ask for it again.
+A run is computed in worker threads and watched from an async generator; nothing blocks the server's
+loop while it waits. Live runs take turns on the workers, a new one first, so that a page sees its first
+word soon however many others run; a run is a generator, so a turn may end after any event. What a worker
+yields is cut into frames of about 1/30 s, except that the first painted event leaves at once. Every frame
+is kept for a while, so that a page that missed one (a slow phone merges updates) can ask for it again.
 
 Frames: `{"run", "seq", "header"?, "events"?, "claim"?, "queue"?, "refused"?, "failed"?, "end"?}`.
 """
@@ -14,6 +15,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -28,12 +30,16 @@ from engines.errors import Refused, UnfoldError
 log = logging.getLogger("unfold")
 
 SLOTS = 2  # engines that compute at once: one thread each
+LIVE = 8  # runs that take turns on them; the others wait in the queue
+TURN_S = 0.03  # how long a turn lasts; four times as long for a run that has not painted yet
 MEASURES = 1  # of those slots, how many a long measurement may hold
 WAITING = 64
-FRAME_S = 1 / 30
+SWITCH_S = 0.001  # a worker that holds the interpreter lets the line have it after so long; Python's own is 5 ms
+FRAME_S = 1 / 30  # for as many runs as there are slots; longer when more are live
 HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
-RUN_S, MEASURE_S = 75.0, 240.0  # wall-clock deadlines, beyond the engine's own ceilings
+WARM_S = 2.0  # after the start, until networks are loaded unasked
+RUN_S, MEASURE_S = 75.0, 240.0  # deadlines of a run's own turns, beyond the engine's own ceilings
 KEPT_RUNS, KEPT_FRAMES = 32, 4_096
 PAINTED = ("propose", "commit", "preview")
 RUN_ID = re.compile(r"[0-9a-f-]{16,64}")
@@ -46,7 +52,7 @@ class Job:
     id: str
     session: str
     kind: str
-    work: Callable[[Job], None]
+    work: Callable[[Job], Iterator[None]]
     limit_s: float
     loop: asyncio.AbstractEventLoop
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,12 +65,16 @@ class Job:
     cancelled: bool = False
     over: bool = False
     ahead: int = 0
-    started: float | None = None
+    live: bool = False
     painted: bool = False
+    steps: Iterator[None] = iter(())
+    since: float | None = None  # when the turn began that it has now
+    used: float = 0.0  # seconds of its turns so far
 
     def stopped(self) -> bool:
         """Asked by the engine before each evaluation."""
-        return self.cancelled or (self.started is not None and time.monotonic() - self.started > self.limit_s)
+        now = 0.0 if self.since is None else time.monotonic() - self.since
+        return self.cancelled or self.used + now > self.limit_s
 
     def push(self, event: dict[str, Any]) -> None:
         """An event of the engine, from the worker's thread."""
@@ -111,13 +121,17 @@ class Job:
 
 
 class Pool:
-    """A few worker threads and one queue, first come first served, one run and one measurement a page."""
+    """A few worker threads, the runs that take turns on them, and one queue, first come first served.
 
-    def __init__(self, slots: int = SLOTS, measures: int = MEASURES):
-        self.slots, self.measures = slots, measures
+    One run and one measurement a page.
+    """
+
+    def __init__(self, slots: int = SLOTS, measures: int = MEASURES, live: int = LIVE):
+        self.slots, self.measures, self.live = slots, measures, live
         self.jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiting: list[Job] = []
-        self._running: list[Job] = []
+        self._ready: list[Job] = []  # live, and no worker has it at this moment
+        self._live: list[Job] = []
         self._cond = threading.Condition()
         self._started = False
         # a Stop can overtake the Run that it stops
@@ -134,7 +148,8 @@ class Pool:
                     await asyncio.wait_for(job.wake.wait(), BEAT_S)
                 except TimeoutError:
                     beat = True
-                rest = last + FRAME_S - time.monotonic()
+                # sending a frame costs as much as some events: a crowd gets fewer, larger ones
+                rest = last + FRAME_S * max(1.0, len(self._live) / self.slots) - time.monotonic()
                 if rest > 0 and not job.urgent.is_set() and not job.over:
                     try:
                         await asyncio.wait_for(job.urgent.wait(), rest)
@@ -143,7 +158,7 @@ class Pool:
                 job.wake.clear()
                 job.urgent.clear()
                 over = job.over  # read before the last events are taken
-                queued = job.started is None and not over
+                queued = not job.live and not over
                 news: dict[str, Any] = {"queue": {"ahead": job.ahead}} if queued else {}
                 if beat and not news:
                     news = {"events": []}
@@ -163,7 +178,7 @@ class Pool:
             self._stopped_early.append(run_id)
             return False
         job.cancelled = True
-        if job.started is None:
+        if not job.live:
             self._forget_waiting(job)
         return True
 
@@ -174,10 +189,14 @@ class Pool:
                 self.cancel(job.id)
 
     def refetch(self, run_id: str, start: int) -> list[dict[str, Any]]:
-        """The frames of a run from number `start` on, as far as they are still kept."""
+        """The frames of a run from number `start` on, as far as they are still kept.
+
+        What gathered since the last one comes too: of a run whose line broke nobody else takes it.
+        """
         job = self.jobs.get(run_id)
         if job is None:
             return []
+        job.frame()
         with job.lock:
             return [f for f in job.frames if f["seq"] >= start]
 
@@ -185,27 +204,34 @@ class Pool:
         with self._cond:
             if not self._started:
                 self._started = True
+                sys.setswitchinterval(SWITCH_S)
                 for i in range(self.slots):
                     threading.Thread(target=self._work, name=f"engine-{i}", daemon=True).start()
             if len(self._waiting) >= WAITING:
                 raise Refused("too many runs are waiting; try again in a minute")
             self.jobs[job.id] = job
-            while len(self.jobs) > KEPT_RUNS + WAITING:
-                old = next((j for j in self.jobs.values() if j.over), None)
-                if old is None:
-                    break
+            for old in [j for j in self.jobs.values() if j.over][:-KEPT_RUNS]:
                 del self.jobs[old.id]
             job.cancelled = job.cancelled or job.id in self._stopped_early
             self._waiting.append(job)
-            job.ahead = len(self._waiting) - 1
-            self._cond.notify_all()
-        if not self._free(job):
+            self._admit()
+        if not job.live:
             job.poke(False)
 
-    def _free(self, job: Job) -> bool:
-        """Whether a worker will take this job at once, so that no queue frame need be shown."""
-        with self._cond:
-            return job.started is not None or (len(self._running) + job.ahead < self.slots and job.kind == "run")
+    def _admit(self) -> None:
+        """Let runs that wait take part, as far as there is room. Called with the lock held."""
+        for job in list(self._waiting):
+            measures = sum(j.kind == "measure" for j in self._live)
+            if len(self._live) < self.live and (job.kind == "run" or measures < self.measures):
+                self._waiting.remove(job)
+                self._live.append(job)
+                self._ready.append(job)
+                job.steps, job.live = job.work(job), True
+        for i, job in enumerate(self._waiting):
+            if job.ahead != i:
+                job.ahead = i
+                job.poke(False)
+        self._cond.notify_all()
 
     def _forget_waiting(self, job: Job) -> None:
         with self._cond:
@@ -214,51 +240,63 @@ class Pool:
                 job.say(end={"reason": "cancelled"})
                 job.over = True
                 job.poke(True)
-            self._count()
-
-    def _count(self) -> None:
-        for i, job in enumerate(self._waiting):
-            if job.ahead != i:
-                job.ahead = i
-                job.poke(False)
+                self._admit()
 
     def _next(self) -> Job | None:
-        busy = sum(j.kind == "measure" for j in self._running)
-        for job in self._waiting:
-            if job.kind == "run" or busy < self.measures:
-                return job
-        return None
+        """Whose turn it is: of those that were stopped, else of those that have had none yet, the first."""
+        return min(self._ready, key=lambda j: (not j.cancelled, j.used > 0), default=None)
 
     def _work(self) -> None:
         while True:
             with self._cond:
                 while (job := self._next()) is None:
                     self._cond.wait()
-                self._waiting.remove(job)
-                self._running.append(job)
-                job.started = time.monotonic()
-                self._count()
-            try:
-                job.work(job)
-            except Refused as error:
-                job.say(refused={"field": error.field, "message": _said(error)})
-            except UnfoldError as error:
-                job.say(failed={"code": type(error).__name__, "message": _said(error), "fix": error.fix})
-            except Exception as error:  # a worker must outlive any engine; the page gets one line, the log the rest
-                log.exception("run %s failed", job.id[:8])
-                job.say(
-                    failed={
-                        "code": type(error).__name__,
-                        "message": "The engine broke in this run.",
-                        "fix": "Try another seed, or go back to the default settings.",
-                    }
-                )
-            finally:
-                with self._cond:
-                    self._running.remove(job)
+                self._ready.remove(job)
+            job.since = time.monotonic()
+            over = self._turn(job)
+            with self._cond:
+                job.used += time.monotonic() - job.since
+                job.since = None
+                if over:
                     job.over = True
-                    self._cond.notify_all()
+                    self._live.remove(job)
+                    self._admit()
+                else:
+                    self._ready.append(job)
+                    self._cond.notify()
+            if over:
                 job.poke(True)
+
+    def _turn(self, job: Job) -> bool:
+        """Compute for a while; is it over? A worker outlives any engine: the page gets one line, the log the rest."""
+        end = time.monotonic() + TURN_S
+        try:
+            for _ in job.steps:
+                left = end - time.monotonic()
+                if left < 0 and (job.painted or left < -3 * TURN_S):
+                    return False
+        except Refused as error:
+            job.say(refused={"field": error.field, "message": _said(error)})
+        except UnfoldError as error:
+            job.say(failed=_told(error), end={"reason": "failed"})
+        except BaseException as error:  # SystemExit too: it would take the thread with it
+            log.exception("run %s failed", job.id[:8])
+            job.say(failed=_broke(error), end={"reason": "failed"})
+        return True
+
+
+def _told(error: UnfoldError) -> dict[str, str]:
+    """An error that explains itself, for the page."""
+    return {"code": type(error).__name__, "message": f"{_said(error).rstrip('.')}.", "fix": error.fix}
+
+
+def _broke(error: BaseException) -> dict[str, str]:
+    """An error that nobody foresaw, for the page: what it says is for the log."""
+    return {
+        "code": type(error).__name__,
+        "message": "The engine broke in this run.",
+        "fix": "Try another seed, or go back to the default settings.",
+    }
 
 
 def _said(error: UnfoldError) -> str:
@@ -291,7 +329,9 @@ class Desk:
                 except UnfoldError as error:
                     log.warning("%s cannot run: %s", slug, error)
 
-        threading.Thread(target=work, name="warm", daemon=True).start()
+        soon = threading.Timer(WARM_S, work)  # the first page comes first: it needs the interpreter too
+        soon.daemon = True
+        soon.start()
 
     async def stream_run(self, request: Any, session: str) -> AsyncIterator[dict[str, Any]]:
         """Frames of a run. A newer run of the same page stops the older one."""
@@ -304,7 +344,7 @@ class Desk:
             yield frame
 
     async def _stream(
-        self, kind: str, request: Any, session: str, work: Callable[..., None], limit: float
+        self, kind: str, request: Any, session: str, work: Callable[..., Iterator[None]], limit: float
     ) -> AsyncIterator[dict[str, Any]]:
         run_id = ""
         try:
@@ -330,7 +370,7 @@ class Desk:
             raise Refused(f"there is no exhibit {str(slug)[:40]!r}", "exhibit")
         return run_id
 
-    def _run(self, job: Job, request: dict[str, Any]) -> None:
+    def _run(self, job: Job, request: dict[str, Any]) -> Iterator[None]:
         slug = request["exhibit"]
         exhibit = self.exhibits[slug]
         settings = request.get("settings") or {}
@@ -342,6 +382,7 @@ class Desk:
         job.say(header=header | {"lanes": lanes or exhibit.default_lanes()})
         written: list[ev.Event] = []
         open_lanes: dict[str, int] = {}
+        told: dict[str, str] | None = None
         try:
             for event in events:
                 if isinstance(event, ev.Begin | ev.Commit | ev.Withdraw):
@@ -350,32 +391,31 @@ class Desk:
                 if isinstance(event, ev.Done | ev.Failed):
                     del open_lanes[event.lane]
                 job.push(event.to_json())
+                yield
+        except (Refused, GeneratorExit):
+            raise
         except UnfoldError as error:
-            self._fail(job, open_lanes, type(error).__name__, _said(error), error.fix)
-        except Exception as error:
+            told = _told(error)
+        except BaseException as error:
             log.exception("run %s failed", job.id[:8])
-            self._fail(
-                job,
-                open_lanes,
-                type(error).__name__,
-                "The engine broke in this run.",
-                "Try another seed, or go back to the default settings.",
-            )
+            told = _broke(error)
         finally:
             events.close()  # type: ignore[attr-defined]
-        job.say(end={"digest": ev.digest(written), "reason": "cancelled" if job.cancelled else "finished"})
+        digest = ev.digest(written)
+        if told is None:
+            job.say(end={"digest": digest, "reason": "cancelled" if job.stopped() else "finished"})
+            return
+        for lane, n in open_lanes.items():  # what they wrote stays, and the page is told why there is no more
+            broken = ev.Failed(lane=lane, n=n + 1, code=told["code"], message=told["message"], fix=told["fix"])
+            job.push(broken.to_json())
+        job.say(failed=told, end={"digest": digest, "reason": "failed"})
 
-    @staticmethod
-    def _fail(job: Job, open_lanes: dict[str, int], code: str, message: str, fix: str) -> None:
-        for lane, n in open_lanes.items():
-            job.push(ev.Failed(lane=lane, n=n + 1, code=code, message=message, fix=fix).to_json())
-        job.say(failed={"code": code, "message": message, "fix": fix})
-
-    def _measure(self, job: Job, request: dict[str, Any]) -> None:
+    def _measure(self, job: Job, request: dict[str, Any]) -> Iterator[None]:
         claims = [str(c)[:80] for c in request.get("claims") or []] or None
         seed = request.get("seed") or 0
         for result in self.measure(request["exhibit"], effort=1, seed=seed, cancel=job.stopped, claims=claims):
             job.say(claim=result)
+            yield
             if job.cancelled:
                 break
-        job.say(end={"reason": "cancelled" if job.cancelled else "finished"})
+        job.say(end={"reason": "cancelled" if job.stopped() else "finished"})

@@ -1,4 +1,4 @@
-"""Unfold without a browser: `python -m engines list | run | measure | record | train | weights | world`.
+"""Unfold without a browser: `python -m engines list | run | measure | record | train | export | weights | world`.
 
 `run` writes a trace (JSON lines) on stdout, progress goes to stderr. An error is one line on stderr that says
 what to do, with an exit code and no traceback.
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from engines.errors import Refused, UnfoldError
@@ -31,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--seed", type=int)
     verb.add_argument("--set", nargs="*", action="extend", default=[], metavar="name=value")
     verb.add_argument("--lane", action="append")
+    verb.add_argument("--checkpoint", metavar="hub:ORG/NAME", help="write with a public network, or with a folder's")
+    verb.add_argument("--draft", metavar="hub:ORG/NAME", help="a smaller one of the same series that guesses for it")
     verb = verbs.add_parser("measure", help="measure an exhibit's claims")
     verb.add_argument("slug")
     verb.add_argument("--effort", type=float, default=1.0, help="1 takes up to two minutes")
@@ -48,9 +51,15 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--jobs", type=int, default=1)
     verb.add_argument("--steps", type=int)
     verb.add_argument("--seconds", type=float)
+    verb.add_argument("--text", metavar="FILE", help="the Shakespeare to learn from; else ../shared/data, else the Hub")
+    verb = verbs.add_parser("export", help="write ONNX graphs of networks; those stored already if none is named")
+    verb.add_argument("net", nargs="*")
     verb = verbs.add_parser("weights", help="the ledger of stored networks")
     verb.add_argument("--judge", nargs="+", metavar="NET", help="score these and note it in their files")
-    verbs.add_parser("world", help="compile the grammar of the stories again and store it")
+    verb.add_argument("--text", metavar="FILE", help="the Shakespeare that held-out passages are taken from")
+    verb = verbs.add_parser("world", help="compile the stories' grammar, or learn Shakespeare's pieces, and store it")
+    verb.add_argument("name", nargs="?", default="stories", choices=("stories", "shakespeare"))
+    verb.add_argument("--text", metavar="FILE", help="the Shakespeare to learn from; else ../shared/data, else the Hub")
     try:
         args = parser.parse_args(argv)
         code = int(globals()[f"_{args.verb}"](args) or 0)
@@ -62,11 +71,23 @@ def main(argv: list[str] | None = None) -> int:
         line = "".join(c if c.isprintable() else "?" for c in f"{str(error).rstrip('.')}.{fix}")
         print("unfold: " + re.sub(r"\S{200,}", lambda m: m[0][:40] + "…", line), file=sys.stderr)
         return error.code
-    except BrokenPipeError:  # nobody reads any more: what is left in the buffer goes nowhere, silently
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # nobody reads any more
+        _hush()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written to: files of before are as they were
+        _hush()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"unfold: {error.strerror or type(error).__name__}{where}. Make room there, or allow writing, "
+              "and try again.", file=sys.stderr)
+        return UnfoldError.code
     except KeyboardInterrupt:
         return 130
+
+
+def _hush() -> None:
+    """What is left in the buffer goes nowhere: stdout takes no more, and Python would say so at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -96,12 +117,25 @@ def _run(args: argparse.Namespace) -> None:
     from engines import events, runtime  # noqa: PLC0415
 
     settings = pairs(args.set)
+    if args.checkpoint or args.draft:
+        settings = {"text": _offer(args)} | settings
     header = runtime.header(args.slug, settings, args.seed, lanes=args.lane)
     out = list(runtime.run(args.slug, settings, args.seed, lanes=args.lane))
     sys.stdout.write(events.write_trace(header, out))
     for event in out:
         if isinstance(event, events.Failed):
             raise UnfoldError(f"lane {event.lane!r} broke: {event.message}", event.fix)
+
+
+def _offer(args: argparse.Namespace) -> str:
+    """Load what --checkpoint and --draft name; the value of the setting `text` that chooses it."""
+    from engines.next_token import checkpoints, exhibits  # noqa: PLC0415
+
+    if not args.checkpoint:
+        raise Refused("--draft guesses for a --checkpoint; name that too", "checkpoint")
+    if args.slug not in (slugs := [e.slug for e in exhibits.EXHIBITS]):
+        raise Refused(f"--checkpoint goes with {' and '.join(slugs)}", "checkpoint")
+    return checkpoints.offer(args.checkpoint, args.draft)
 
 
 def _measure(args: argparse.Namespace) -> None:
@@ -145,20 +179,47 @@ def _record(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from engines import training  # noqa: PLC0415
 
+    _name_text(args)
     return int(training.main(args.recipe, args.device, args.jobs, every_recipe=args.all, steps=args.steps,
                              seconds=args.seconds) or 0)
 
 
-def _world(args: argparse.Namespace) -> None:
-    from engines.worlds import stories  # noqa: PLC0415
+def _export(args: argparse.Namespace) -> None:
+    from engines import backends, weights  # noqa: PLC0415
 
-    stories.store()
-    print(f"{stories.COMPILED.name}: {stories.COMPILED.stat().st_size:,} bytes")
+    for name in args.net or weights.graphs():
+        network = weights.module(name)
+        if not hasattr(network, "step"):
+            raise Refused(f"{name} has no step to export", "net")
+        graph = backends.export(network)
+        weights.replace(weights.graph_path(name), graph)
+        print(f"{name}: {len(graph):,} bytes")
+
+
+def _world(args: argparse.Namespace) -> None:
+    from engines.worlds import shakespeare, stories  # noqa: PLC0415
+
+    if args.name == "stories":
+        stories.store()
+        files = [stories.COMPILED]
+    else:
+        _name_text(args)
+        shakespeare.store()
+        files = [shakespeare.vocabulary_file(), shakespeare.pairs_file()]
+    for file in files:
+        print(f"{file.name}: {file.stat().st_size:,} bytes")
+
+
+def _name_text(args: argparse.Namespace) -> None:
+    """Tell the recipes, also those in processes of their own, where the text of --text lies."""
+    if args.text is not None:
+        os.environ["UNFOLD_TEXT"] = os.path.abspath(args.text)
 
 
 def _weights(args: argparse.Namespace) -> None:
     from engines import training, weights  # noqa: PLC0415
 
+    _name_text(args)
     for name in args.judge or ():
         print(name, json.dumps(training.judge(name)))
     if args.judge:

@@ -1,13 +1,21 @@
 """The catalogue: one explicit table. A new exhibit is one line here, its family's room, its assets and its tests."""
 
 from engines.any_order import exhibits as any_order
+from engines.density import exhibits as density
 from engines.exhibit import Exhibit
+from engines.masked_continuous import exhibits as masked_continuous
+from engines.next_scale import exhibits as next_scale
 from engines.next_token import exhibits as next_token
+from engines.raster import exhibits as raster
 
 EXHIBITS: dict[str, Exhibit] = {
     e.slug: e
     for e in (
         *any_order.EXHIBITS,
         *next_token.EXHIBITS,
+        *raster.EXHIBITS,
+        *next_scale.EXHIBITS,
+        *masked_continuous.EXHIBITS,
+        *density.EXHIBITS,
     )
 }

@@ -5,7 +5,8 @@ UnfoldError
 ├── BadWeights    a weights file that is missing, damaged or not what it claims to be
 ├── BadTrace      a trace that breaks the rules of `engines.events`
 ├── Unmetered     a lane reached a network without its meter (a mistake of ours)
-└── Cancelled     Stop, a closed page, or a newer run
+├── Cancelled     Stop, a closed page, or a newer run
+└── Unreachable   something on the Hub that cannot be had
 """
 
 
@@ -49,3 +50,9 @@ class Cancelled(UnfoldError):
     """Raised inside a lane by its meter when the run was stopped."""
 
     code = 5
+
+
+class Unreachable(UnfoldError):
+    """What was asked of the Hub cannot be had; the message names it."""
+
+    code = 6

@@ -96,9 +96,10 @@ class Bool(Setting):
 
     def parse(self, value: Any) -> bool:
         known = {1: True, 0: False, "true": True, "false": False, "1": True, "0": False}  # 1 is True as a key
-        if not isinstance(value, bool | int | str) or value not in known:
+        asked = value.lower() if isinstance(value, str) else value
+        if not isinstance(asked, bool | int | str) or asked not in known:
             raise self.refuse(value, "true or false")
-        return known[value]
+        return known[asked]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +117,14 @@ class Choice(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Setting):
-    """Text that a user typed. `check` turns it into what the lane needs, or refuses."""
+    """Text that a user typed. `check(text, settings)` refuses what a lane with these settings cannot use.
+
+    `Exhibit.parse` asks it, once all settings are known: which words there are depends on the kind of text.
+    """
 
     kind: ClassVar[str] = "words"
     max: int = 600
-    check: Callable[[str], Any] | None = None
+    check: Callable[[str, SimpleNamespace], Any] | None = None
 
     def parse(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -129,13 +133,7 @@ class Words(Setting):
             raise self.refuse(value, f"at most {self.max} characters; these are {len(value):,}")
         if bad := next((c for c in value if not c.isprintable() and c not in "\n\t"), None):
             raise Refused(f"{self.name} holds the character U+{ord(bad):04X}; use plain text", self.name)
-        text = " ".join(value.split())
-        if text and self.check:
-            try:
-                self.check(text)
-            except Refused as error:
-                raise Refused(str(error), self.name) from None
-        return text
+        return " ".join(value.split())
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"min": 0}
@@ -171,6 +169,39 @@ class Cells(Setting):
         return [int(c) for c in value.split(",") if c]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order(Setting):
+    """One of `choices`, or painted cells "27,28,35-40": their sequence is kept, ranges run upwards."""
+
+    kind: ClassVar[str] = "order"
+    cells: int = 64
+    choices: dict[str, str] = field(default_factory=dict)
+
+    def parse(self, value: Any) -> str:
+        if isinstance(value, str) and value in self.choices:
+            return value
+        wanted = f'one of {", ".join(self.choices)}, or cells from 0 to {self.cells - 1} such as "27,28,35-40"'
+        if not isinstance(value, str) or len(value) > 400 or not (painted := self._painted(value, wanted)):
+            raise self.refuse(value, wanted)
+        if len(painted) != len(set(painted)):
+            raise Refused(f"{self.name} names a cell twice; each is filled once", self.name)
+        return ",".join(str(cell) for cell in painted)
+
+    def _painted(self, value: str, wanted: str = "") -> list[int]:
+        """Cells as painted."""
+        out: list[int] = []
+        one = Cells(name=self.name, default="", label="", help="", max=self.cells)
+        for part in value.split(","):
+            try:
+                out += one.list(one.parse(part))
+            except Refused:
+                raise self.refuse(value, wanted) from None
+        return out
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"cells": self.cells}
+
+
 Decode = Callable[..., Any]
 
 
@@ -178,7 +209,7 @@ Decode = Callable[..., Any]
 class Lane:
     """One decode loop of an exhibit: `decode(settings, noise, meter) -> Iterator[Event]`.
 
-    interventions: what a user may change (`force`, `reseed`). vocabulary: word -> id, for forced words.
+    interventions: what a user may change (`force`, `reseed`). vocabulary(settings): word -> id, for forced words.
     nets: what is loaded before t = 0. warm: what else must not be paid for by the lane that comes first, such as
     the compiled grammar. Both are functions of the settings.
     """
@@ -189,7 +220,7 @@ class Lane:
     nets: Callable[[SimpleNamespace], list[str]]
     default: bool = True
     interventions: tuple[str, ...] = ("force", "reseed")
-    vocabulary: Callable[[], dict[str, int]] | None = None
+    vocabulary: Callable[[SimpleNamespace], dict[str, int]] | None = None
     warm: Callable[[SimpleNamespace], Any] | None = None
 
 
@@ -227,11 +258,15 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Beat:
-    """A stop of the tour. `look`: stage, timeline, inspector or claim; `when`: fields of the event to stop at."""
+    """A stop of the tour. `look`: stage, timeline, inspector or claim; `when`: fields of the event to stop at.
+
+    only: settings outside which the sentence would be wrong; the stop is left out of other runs.
+    """
 
     text: str
     look: str = "stage"
     when: dict[str, Any] = field(default_factory=dict)
+    only: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +321,14 @@ class Exhibit:
             if name not in known:
                 raise Refused(f"{self.slug} has no setting {str(name)[:40]!r}; it has {', '.join(known)}",
                               str(name)[:40])
-        return SimpleNamespace(**{n: s.parse((given or {}).get(n, s.default)) for n, s in known.items()})
+        parsed = SimpleNamespace(**{n: s.parse((given or {}).get(n, s.default)) for n, s in known.items()})
+        for s in self.settings:
+            if isinstance(s, Words) and s.check and (text := getattr(parsed, s.name)):
+                try:
+                    s.check(text, parsed)
+                except Refused as error:
+                    raise Refused(str(error), s.name) from None
+        return parsed
 
     def default_lanes(self) -> list[str]:
         return [k for k, lane in self.lanes.items() if lane.default]
@@ -301,7 +343,8 @@ class Exhibit:
             "lanes": [{"id": k, "title": lane.title, "line": lane.line, "default": lane.default}
                       for k, lane in self.lanes.items()],
             "interventions": {k: list(getattr(lane, "interventions", ())) for k, lane in self.lanes.items()},
-            "beats": [{"key": f"{self.slug}.beat.{i + 1}", "text": b.text, "look": b.look, "when": b.when}
+            "beats": [{"key": f"{self.slug}.beat.{i + 1}", "text": b.text, "look": b.look, "when": b.when,
+                       "only": b.only}
                       for i, b in enumerate(self.beats)],
             "question": {"text": self.question.text,
                          "answers": [{"text": a.text, "right": a.right, "why": a.why} for a in self.question.answers]},

@@ -10,12 +10,15 @@ which is 3.5 times the time for the same result at these widths.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# A network's pure function of tensors, or what stands in for it (engines/backends.py).
+Step = Callable[..., Any]
 
 
 class Layer(NamedTuple):
@@ -65,9 +68,9 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.view(rows, length, heads, width // heads).transpose(1, 2)
 
 
-def rotary_table(positions: int, size: int) -> Tensor:
+def rotary_table(positions: int, size: int, base: float = 10_000.0) -> Tensor:
     """Rotary positions as (positions, 2, size / 2): cosines, then sines. Source: arXiv 2104.09864, eq. 34."""
-    rate = 10_000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    rate = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     angle = torch.arange(positions, dtype=torch.float64)[:, None] * rate
     return torch.stack([angle.cos(), angle.sin()], dim=1).float()
 
@@ -94,23 +97,58 @@ def closed_entries(vocab: int, never: Sequence[int]) -> Tensor:
 
 
 class Cache:
-    """Keys and values of one sequence, allocated once: (layers, 1, H, capacity, e) each, float32."""
+    """Keys and values of one sequence or of several, allocated once: (layers, rows, H, capacity, e) each, float32."""
 
-    def __init__(self, layers: int, heads: int, capacity: int, size: int):
-        self.k = torch.zeros(layers, 1, heads, capacity, size)
-        self.v = torch.zeros(layers, 1, heads, capacity, size)
+    def __init__(self, layers: int, heads: int, capacity: int, size: int, rows: int = 1):
+        self.kv = torch.zeros(2, layers, rows, heads, capacity, size)
+        self.k, self.v = self.kv
 
     @property
     def bytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
+        return self.kv.nbytes
 
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put k, v (1, H, T, e) at positions start, start + 1, … and return all that is known up to their end."""
-        stop = start + k.shape[2]
-        keys, values = self.k[layer, :, :, :stop], self.v[layer, :, :, :stop]
+        """Put k, v (B, H, T, e) at positions start, start + 1, … of the first B rows; return those up to their end."""
+        rows, stop = k.shape[0], start + k.shape[2]
+        keys, values = self.k[layer, :rows, :, :stop], self.v[layer, :rows, :, :stop]
         keys[:, :, start:] = k
         values[:, :, start:] = v
         return keys, values
+
+    def reorder(self, rows: Sequence[int], stop: int) -> None:
+        """Let row i go on from what row rows[i] holds before position `stop`."""
+        if list(rows) != list(range(len(rows))):
+            for held in (self.k, self.v):
+                held[:, : len(rows), :, :stop] = held[:, list(rows), :, :stop]
+
+
+class Past:
+    """A cache as a pure function has it: what is held comes in whole, what is new goes out by itself.
+
+    held (2, layers, B, H, capacity, e), of which only the first positions may be looked at (`widen`).
+    """
+
+    def __init__(self, held: Tensor):
+        self.held = held
+        self.new: list[Tensor] = []
+
+    def write(self, layer: int, start: object, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep k, v (B, H, T, e); return all `capacity` held positions with these behind them."""
+        self.new += [k, v]
+        return torch.cat([self.held[0, layer], k], dim=2), torch.cat([self.held[1, layer], v], dim=2)
+
+    def added(self) -> Tensor:
+        """What was written, (2, layers, B, H, T, e)."""
+        return torch.stack([torch.stack(self.new[::2]), torch.stack(self.new[1::2])])
+
+
+def widen(mask: Tensor, start: int, capacity: int) -> Tensor:
+    """What to add to the weights of attention over a `Past`: 0 where something is seen, -inf where not.
+
+    mask (R, start + T) bool over the held and the new positions -> (R, capacity + T) float.
+    """
+    seen = torch.cat([F.pad(mask[:, :start], (0, capacity - start)), mask[:, start:]], dim=1)
+    return torch.zeros(seen.shape).masked_fill(~seen, -math.inf)
 
 
 def common_prefix(a: Sequence, b: Sequence) -> int:

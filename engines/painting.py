@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,11 @@ class Painter:
             event = picture(name, level, decode(self.net.session)[0])
         yield event
 
-    def final(self, latent: Tensor, cells: list[int], level: int) -> Iterator[Event]:
-        """The finished picture, on the clock: one evaluation of the tokenizer's decoder on its input `latent`."""
-        image = self.net(latent)[0]
+    def final(self, latent: Tensor, cells: list[int], level: int) -> Generator[Event, None, Tensor]:
+        """The finished picture (3, H, W), on the clock: one evaluation of the tokenizer's decoder on its `latent`."""
+        image: Tensor = self.net(latent)[0]
         yield self.net.forward(reads=cells, computes=cells, predicts=[], mode="commit")
         with self.meter.preview():
             event = picture("picture", level, image, lossless=True)
         yield event
+        return image

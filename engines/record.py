@@ -33,8 +33,7 @@ def record(slug: str) -> str:
     ev.check(out)
     text = ev.write_trace(runtime.header(exhibit, exhibit.recorded, None) | {"date": date.today().isoformat()}, out)
     path = trace_path(slug)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    weights.replace(path, gzip.compress(text.encode(), mtime=0))
     return f"{len(out)} events, {path.stat().st_size / 1000:.1f} kB"
 
 
@@ -64,7 +63,6 @@ def check(slug: str) -> bool:
 def save_claims(slug: str, results: list[dict[str, Any]]) -> None:
     """Store final results with date, machine and the digests of the nets that they were measured on."""
     path = claims_path(slug)
-    path.parent.mkdir(parents=True, exist_ok=True)
     exhibit = runtime.resolve(slug)
     parsed = exhibit.parse({})
     nets = sorted({n for name in exhibit.lanes for lane, own in [runtime.lane_of(exhibit, name, parsed)]
@@ -76,7 +74,7 @@ def save_claims(slug: str, results: list[dict[str, Any]]) -> None:
     kept = {r["id"]: r for r in [*old, *results]}
     body = {"exhibit": slug, "date": date.today().isoformat(), "machine": f"{platform.machine()}, one thread, CPU",
             "models": models, "claims": [kept[c.id] for c in exhibit.claims if c.id in kept]}
-    path.write_text(json.dumps(body, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    weights.replace(path, (json.dumps(body, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode())
 
 
 def load_claims(slug: str) -> dict[str, Any]:

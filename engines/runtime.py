@@ -21,7 +21,7 @@ import torch
 from engines import events as ev
 from engines import weights
 from engines.errors import Cancelled, Refused, UnfoldError, Unmetered
-from engines.exhibit import Claim, Exhibit, Lane, LaneRef
+from engines.exhibit import Claim, Exhibit, Lane
 from engines.noise import Noise
 
 torch.set_num_threads(1)  # barriers between threads cost more than they give at these widths
@@ -44,8 +44,9 @@ class Net:
         self._meter = meter
         self._ms: float | None = None
 
-    def __call__(self, *args: Any, nfe: int = 1, **kwargs: Any) -> Any:
-        """Evaluate. `nfe`: how many evaluations of one sample this call is worth (a guidance pair: 2)."""
+    def __call__(self, *args: Any, nfe: int = 1, calls: int = 1, **kwargs: Any) -> Any:
+        """Evaluate. `nfe`: evaluations of one sample that this is worth (a guidance pair: 2); `calls`: passes through
+        the network, where one evaluation makes many."""
         if self._ms is not None:
             raise Unmetered(f"{self.name} was called again before the Forward of its last call was yielded")
         self._meter.ask()
@@ -53,7 +54,7 @@ class Net:
         with torch.inference_mode():
             out = self.session(*args, **kwargs)
         self._ms = (time.perf_counter() - start) * 1e3
-        self.calls += 1
+        self.calls += calls
         self.nfe += nfe
         return out
 
@@ -151,7 +152,7 @@ def run(
     parsed = exhibit.parse(settings)
     seed = check_seed(exhibit.seed if seed is None else seed)
     chosen = check_lanes(exhibit, lanes)
-    changes = check_interventions(exhibit, list(interventions), chosen)
+    changes = check_interventions(exhibit, list(interventions), chosen, parsed)
     if exhibit.together:
         exhibit.together(parsed, seed)
     return _drive(exhibit, parsed, seed, changes, cancel or _never, chosen, nets or weights.session, quiet)
@@ -169,10 +170,11 @@ def check_seed(seed: Any) -> int:
 
 
 def check_lanes(exhibit: Exhibit, lanes: Iterable[str] | None) -> list[str]:
-    chosen = exhibit.default_lanes() if lanes is None else list(dict.fromkeys(lanes))
-    for name in chosen:
-        if name not in exhibit.lanes:
+    asked = exhibit.default_lanes() if lanes is None else list(lanes)
+    for name in asked:
+        if not isinstance(name, str) or name not in exhibit.lanes:
             raise Refused(f"{exhibit.slug} has no lane {str(name)[:40]!r}; it has {', '.join(exhibit.lanes)}", "lanes")
+    chosen = list(dict.fromkeys(asked))
     if not chosen:
         raise Refused(f"choose a lane of {exhibit.slug}: {', '.join(exhibit.lanes)}", "lanes")
     return chosen
@@ -189,7 +191,9 @@ def lane_of(exhibit: Exhibit, name: str, settings: SimpleNamespace) -> tuple[Lan
     return lane_of(owner, lane.lane, owner.parse(shared | lane.settings))
 
 
-def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) -> list[dict[str, Any]]:
+def check_interventions(
+    exhibit: Exhibit, given: list[Any], lanes: list[str], settings: SimpleNamespace
+) -> list[dict[str, Any]]:
     """Interventions that exist, on lanes that support them. Cells and words are checked against the lane."""
     out = []
     if len(given) > 64:
@@ -198,7 +202,7 @@ def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) ->
         if not isinstance(change, dict) or change.get("do") not in ("force", "reseed"):
             raise Refused('an intervention must be {"do": "force" or "reseed", …}', "i")
         lane = change.get("lane", "*")
-        if lane != "*" and lane not in exhibit.lanes:
+        if not isinstance(lane, str) or (lane != "*" and lane not in exhibit.lanes):
             raise Refused(f"intervention: no lane {str(lane)[:40]!r}; there are {', '.join(exhibit.lanes)}", "i")
         whole = {"force": {"cell", "value"}, "reseed": {"seed"}}[change["do"]]
         if missing := whole - set(change):
@@ -209,12 +213,10 @@ def check_interventions(exhibit: Exhibit, given: list[Any], lanes: list[str]) ->
             if isinstance(change[key], bool) or not isinstance(change[key], int) or abs(change[key]) > 2**53:
                 raise Refused(f"intervention: {key} must be a whole number", "i")
         for name in [lane] if lane != "*" else lanes:
-            target = exhibit.lanes[name]
-            if isinstance(target, LaneRef):
-                target = resolve(target.slug).lanes[target.lane]
-            if change["do"] not in getattr(target, "interventions", ()):
+            target, own = lane_of(exhibit, name, settings)
+            if change["do"] not in target.interventions:
                 raise Refused(f"lane {name!r} does not support {change['do']!r}", "i")
-            words = target.vocabulary() if isinstance(target, Lane) and target.vocabulary else None
+            words = target.vocabulary(own) if target.vocabulary else None
             if words is not None and change["do"] == "force" and not _among(change["value"], words):
                 raise Refused(f"intervention: {str(change['value'])[:40]!r} is not a word of lane {name!r}", "i")
         out.append(change)
@@ -235,7 +237,7 @@ def _drive(
         lane, own = lane_of(exhibit, name, settings)
         mine = tuple(c for c in changes if c.get("lane", "*") in ("*", name))
         noise, meter = Noise(seed, name, mine), Meter(provide, cancel, quiet)
-        noise.vocabulary = lane.vocabulary() if lane.vocabulary else {}
+        noise.vocabulary = lane.vocabulary(own) if lane.vocabulary else {}
         for net in lane.nets(own):
             meter.net(net)
         if lane.warm:
@@ -313,8 +315,9 @@ def header(exhibit: str | Exhibit, settings: dict[str, Any] | None, seed: int | 
 
 def machine() -> dict[str, Any]:
     """What `equal runtime` means: traces are promised to be equal only where this is."""
-    return {"torch": torch.__version__, "device": "cpu", "backend": "eager", "threads": torch.get_num_threads(),
-            "cpu": platform.machine()}
+    # "onnx": by ONNX Runtime where a network's graph is stored, else by torch.
+    return {"torch": torch.__version__, "device": "cpu", "backend": "onnx" if weights.graphs() else "eager",
+            "threads": torch.get_num_threads(), "cpu": platform.machine()}
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 Symbols: z logits (V,), p the target's and q the draft's probabilities (V,), float64 throughout, because a
 ratio of two small float32 numbers is not good enough for an acceptance test.
-Order of the filters as in the field's libraries: temperature, top-k, top-p, min-p.
+Order of the filters as in the field's libraries: temperature, top-k, top-p, min-p, typical.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ def softmax(z: Any, temperature: float = 1.0) -> np.ndarray:
     return e / e.sum(-1, keepdims=True)
 
 
-def kept(p: np.ndarray, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> np.ndarray:
-    """Which entries of p (V,) survive the filters: bool (V,). Off: top_k 0, top_p 1, min_p 0.
+def kept(
+    p: np.ndarray, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, typical_p: float = 1.0
+) -> np.ndarray:
+    """Which entries of p (V,) survive the filters: bool (V,). Off: top_k 0, top_p 1, min_p 0, typical_p 1.
 
     top-k keeps ties of the k-th; top-p keeps the smallest set, by falling probability, whose mass reaches
     top_p, with the entry that crosses it (Holtzman et al. 1904.09751); min-p keeps p >= min_p * max p
-    (2407.01082). Each filter sees the renormalised survivors of the one before it.
+    (2407.01082); typical keeps the entries whose surprise -log p is nearest to the entropy, until their mass reaches
+    typical_p, with the one that crosses it and its ties (Meister et al. 2202.00666: tau). The likeliest entry may go.
+    Each filter sees the renormalised survivors of the one before it.
     """
     keep = p > 0
     if top_k:
@@ -43,13 +47,23 @@ def kept(p: np.ndarray, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) 
         keep &= crossing
     if min_p > 0:
         keep &= p >= min_p * p[keep].max()
+    if typical_p < 1:
+        rest = np.where(keep, p, 0.0)
+        rest = rest / rest.sum()
+        with np.errstate(divide="ignore"):
+            gap = np.abs(-np.log(rest) - entropy(rest))
+        order = np.argsort(gap, kind="stable")
+        last = np.searchsorted(np.cumsum(rest[order]), typical_p)
+        keep &= gap <= gap[order[min(int(last), len(p) - 1)]]
     return keep
 
 
-def standardise(z: Any, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> np.ndarray:
+def standardise(
+    z: Any, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, typical_p: float = 1.0
+) -> np.ndarray:
     """Logits (V,) -> the probabilities (V,) that sampling uses, all filters applied and renormalised."""
     p = softmax(z, temperature)
-    p = np.where(kept(p, top_k, top_p, min_p), p, 0.0)
+    p = np.where(kept(p, top_k, top_p, min_p, typical_p), p, 0.0)
     return p / p.sum()
 
 
@@ -75,8 +89,10 @@ def entropy(p: np.ndarray) -> float:
 
 
 def spoken(word: str) -> str:
-    """How a sentence names a cell's value: signs by their names."""
-    return {".": "a full stop", ",": "a comma", "<end>": "the end"}.get(word, word)
+    """How a sentence names a cell's value: signs by their names, pieces of words without their space."""
+    names = {".": "a full stop", ",": "a comma", "<end>": "the end", "\n": "a line break", "\n\n": "an empty line",
+             " ": "a space"}
+    return names.get(word) or names.get(word.strip(), word.strip())
 
 
 def top(p: np.ndarray, words: Sequence[str], k: int = 8, always: Sequence[int] = ()) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from engines import exhibit
 from engines.errors import Refused
-from engines.exhibit import Cells, Setting
+from engines.exhibit import Setting
 from engines.noise import Noise
 from engines.worlds.scenes.objects import COLOURS, MOST, PLACES, SHAPES, SIZES, TEST, captions
 
@@ -115,35 +116,12 @@ ORDERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order(Setting):
-    """A named order, "random" (the seed's), or painted cells "27,28,35-40": those first, the rest row by row."""
+class Order(exhibit.Order):
+    """A named order of squares, "random" (the seed's), or painted cells: those first, the rest row by row."""
 
-    kind: ClassVar[str] = "order"
-    cells: int = 64
     choices: dict[str, str] = field(
         default_factory=lambda: {name: label for name, (label, _) in ORDERS.items()} | {"random": "at random"}
     )
-
-    def parse(self, value: Any) -> str:
-        if isinstance(value, str) and value in self.choices:
-            return value
-        wanted = f'one of {", ".join(self.choices)}, or cells from 0 to {self.cells - 1} such as "27,28,35-40"'
-        if not isinstance(value, str) or not value or len(value) > 400:
-            raise self.refuse(value, wanted)
-        if len(painted := self._painted(value, wanted)) != len(set(painted)):
-            raise Refused(f"{self.name} names a cell twice; each is filled once", self.name)
-        return ",".join(str(cell) for cell in painted)
-
-    def _painted(self, value: str, wanted: str = "") -> list[int]:
-        """Cells as painted: their sequence is kept, ranges run upwards."""
-        out: list[int] = []
-        one = Cells(name=self.name, default="", label="", help="", max=self.cells)
-        for part in value.split(","):
-            try:
-                out += one.list(one.parse(part))
-            except Refused:
-                raise self.refuse(value, wanted) from None
-        return out
 
     def cells_of(self, value: str, h: int, w: int, noise: Noise) -> list[int]:
         """All h · w cells in the order of a parsed value."""
@@ -157,4 +135,4 @@ class Order(Setting):
 
     def describe(self) -> dict[str, Any]:
         orders = {name: make(8, 8) for name, (_, make) in ORDERS.items()}
-        return super().describe() | {"cells": self.cells, "orders": orders}
+        return super().describe() | {"orders": orders}

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 BOOTSTRAPS = 2_000
 
 
 def share(hits: int, n: int) -> dict[str, Any]:
     """A proportion with its Wilson interval."""
+    from scipy import stats  # noqa: PLC0415 - a second's import, which a page that nobody measures on can do without
+
     low, high = stats.binomtest(hits, n).proportion_ci(method="wilson")
     return {"here": hits / n, "low": float(low), "high": float(high), "n": n}
 
@@ -60,6 +61,8 @@ def chi_square(counts: dict[Any, int], law: dict[Any, float]) -> dict[str, Any]:
         seen.append(pooled_seen)
         expected.append(pooled_expected)
     x = float(((np.array(seen) - np.array(expected)) ** 2 / np.array(expected)).sum())
+    from scipy import stats  # noqa: PLC0415 - as above
+
     return {"p": float(stats.chi2.sf(x, len(seen) - 1)), "chi2": x, "df": len(seen) - 1, "n": n}
 
 

@@ -6,7 +6,7 @@ They are called like the real decode sessions, so exact tests and `law` claims r
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,10 @@ class CausalTable:
         """Logits (predict, V) after each of the last `predict` positions."""
         n = len(tokens)
         return np.stack([self.row(tuple(tokens[1 : n - predict + i + 1])) for i in range(predict)])
+
+    def beams(self, width: int) -> Callable[[Sequence[Sequence[int]]], np.ndarray]:
+        """As `Session.beams`: logits (B, V) after each of B texts."""
+        return lambda texts: np.stack([self(text, 1)[0] for text in texts])
 
     def row(self, prefix: tuple[int, ...]) -> np.ndarray:
         """Logits (V,) of the cell after this prefix."""

@@ -9,6 +9,8 @@ The schedule follows the fraction of the budget that is gone, in steps or in sec
 """
 
 import datetime
+import difflib
+import io
 import json
 import math
 import os
@@ -196,8 +198,9 @@ def fit(
             "part": part,
             "index": index,
         }
-        torch.save(state, folder / "checkpoint.tmp")
-        os.replace(folder / "checkpoint.tmp", checkpoint)
+        packed = io.BytesIO()
+        torch.save(state, packed)
+        weights.replace(checkpoint, packed.getvalue())
         shadow = recipe.build()
         with torch.no_grad():
             for target, value in zip(shadow.parameters(), averaged, strict=True):
@@ -311,7 +314,8 @@ def main(
     names = list(known) if every_recipe else list(names)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise Refused(f"no recipe called {unknown}; there are {', '.join(sorted(known))}", "recipe")
+        asked = unknown[0] if unknown else ""
+        raise Refused(f"no recipe called {asked!r}; {like(asked, known)}", "recipe")
     names = in_order(names, known)
     if jobs > 1 and len(names) > 1:
         worst = _in_parallel(names, known, device, jobs, steps, seconds, seed, runs, export)
@@ -321,6 +325,13 @@ def main(
             train_one(name, device, steps, seconds, seed, runs, export)
     print(table(names, Path(runs)))
     return worst
+
+
+def like(name: str, known: Iterable[str]) -> str:
+    """The recipes that were perhaps meant; where none looks like it, one of each family."""
+    near = difflib.get_close_matches(name[:80], known)
+    first = {one.partition("/")[0]: one for one in sorted(known, reverse=True)}
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(first.values()))} and others"
 
 
 def in_order(names: Sequence[str], known: dict[str, Recipe]) -> list[str]:
@@ -357,7 +368,7 @@ def judge(name: str) -> dict[str, float]:
     """What the recipe's judge says of the stored network, written into its training record."""
     known = recipes()
     if name not in known:
-        raise Refused(f"no recipe called {name!r}; there are {', '.join(sorted(known))}", "recipe")
+        raise Refused(f"no recipe called {name!r}; {like(name, known)}", "recipe")
     torch.set_num_threads(1)
     score = known[name].judge(weights.load(name))
     weights.annotate(weights.path_of(name), judge=score)

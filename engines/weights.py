@@ -26,6 +26,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
 
+from engines import backends
 from engines.errors import BadWeights
 from engines.nn import count_parameters
 
@@ -48,7 +49,7 @@ SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
         16 * MEGABYTE,
         ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
     ),
-    "one of every kind": (4 * MEGABYTE, ("time_series",)),
+    "one of every kind": (4 * MEGABYTE, ("density", "time_series")),
 }
 
 
@@ -109,7 +110,7 @@ def save(module: nn.Module, path: Path | str, training: Mapping[str, Any]) -> st
         "sha256": sha,
         "training": json.dumps(dict(training), sort_keys=True),
     }
-    _replace(path, pack_tensors(tensors, metadata))
+    replace(path, pack_tensors(tensors, metadata))
     return sha
 
 
@@ -119,15 +120,18 @@ def annotate(path: Path | str, **training: Any) -> None:
     data = path.read_bytes()
     metadata = _header(path, data, "fetch the file again")[1]
     metadata["training"] = json.dumps(json.loads(metadata["training"]) | training, sort_keys=True)
-    _replace(path, pack_tensors(parse_tensors(data), metadata))
+    replace(path, pack_tensors(parse_tensors(data), metadata))
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old one or the new one."""
+def replace(path: Path, data: bytes) -> None:
+    """Write a file in one step: a reader sees the old one or the new one, also where the disk is full (OSError)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _header(path: Path, data: bytes, fix: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -240,16 +244,71 @@ def read(path: Path | str, network: type[nn.Module]) -> nn.Module:
     return module.eval()
 
 
+# Networks from outside, for this process only, with their sha256: nothing of them is stored.
+_guests: dict[str, tuple[nn.Module, str]] = {}
+
+
+def welcome(name: str, network: nn.Module, sha: str) -> None:
+    """Let `load`, `session` and `sha256` answer for a network that is not one of the project's files."""
+    _guests[name] = (network, sha)
+
+
+def has(name: str) -> bool:
+    """Is there a network of this name?"""
+    return name in _guests or path_of(name).exists()
+
+
 @cache
 def load(name: str) -> nn.Module:
     """The network "family/net", loaded once per process."""
+    if name in _guests:
+        return _guests[name][0]
     path = path_of(name)
     return read(path, _class_of(path))
 
 
-def bind(module: nn.Module) -> Any:
-    """A fresh decode session of a loaded network: it shares the parameters and owns its cache."""
-    return cast(Any, module).session()
+def module(name: str) -> nn.Module:
+    """The network "family/net", or the part of it that "family/net.part" names."""
+    whole, _, part = name.partition(".")
+    return load(whole).get_submodule(part)
+
+
+def graph_path(name: str) -> Path:
+    """Where the exported step of "family/net" or "family/net.part" lies, if it is used."""
+    whole, dot, part = name.partition(".")
+    if dot and not part.isidentifier():
+        raise BadWeights(f"'{name}' names no part of a network; write family/net.part")
+    return FOLDER.parent / "onnx" / path_of(whole).relative_to(FOLDER).with_name(f"{Path(name).name}.onnx")
+
+
+def graphs() -> list[str]:
+    """The networks, and parts of networks, whose exported step is used."""
+    folder = FOLDER.parent / "onnx"
+    return sorted(path.relative_to(folder).as_posix().removesuffix(".onnx") for path in folder.glob("*/*.onnx"))
+
+
+def graph(name: str) -> backends.Graph | None:
+    """The exported step of this network, or part, where one is stored, loaded once per process."""
+    if name.partition(".")[0] in _guests or not graph_path(name).exists():
+        return None
+    return _graph(module(name), graph_path(name))
+
+
+_graph = cache(backends.load)
+
+
+def steps(name: str) -> dict[str, backends.Graph]:
+    """What evaluates this network in place of torch, where stored: its "step", and its parts' by their names."""
+    if name in _guests:
+        return {}
+    path = graph_path(name)
+    parts = [file.name.removeprefix(path.stem).removesuffix(".onnx") for file in path.parent.glob(f"{path.stem}.*onnx")]
+    return {part.removeprefix(".") or "step": step for part in parts if (step := graph(name + part))}
+
+
+def bind(module: nn.Module, **steps: Any) -> Any:
+    """A fresh decode session of a loaded network: it shares the parameters and owns its cache. steps: as above."""
+    return cast(Any, module).session(**steps)
 
 
 def record(name: str) -> dict[str, Any]:
@@ -292,15 +351,15 @@ def ledger() -> list[dict[str, Any]]:
 def session(name: str) -> Any:
     """A fresh decode session (its own cache) on the stored network of this name; the first one is warmed."""
     _warm(name)
-    return bind(load(name))
+    return bind(load(name), **steps(name))
 
 
 @cache
 def _warm(name: str) -> None:
     """Pay once for what a process pays at its first evaluation, outside any lane's clock."""
-    bind(load(name)).warm()
+    bind(load(name), **steps(name)).warm()
 
 
 def sha256(name: str) -> str:
     """The digest of the stored tensors, as traces and claims record it."""
-    return str(record(name)["sha256"])
+    return _guests[name][1] if name in _guests else str(record(name)["sha256"])

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from engines import catalog  # noqa: E402
-from engines.any_order.page import NET  # noqa: E402
+from engines.any_order.exhibits import ASSD  # noqa: E402
+from engines.any_order.page import NET, ORDERED  # noqa: E402
 from engines.next_token.drafts import SMALL  # noqa: E402
 from engines.next_token.next_token import TARGET  # noqa: E402
 from engines.runtime import Trial  # noqa: E402
@@ -42,7 +44,7 @@ def stand_in(name: str) -> Any:
     """Networks for tests that need no trained one: a random causal table, and the grammar itself."""
     if name in (TARGET, SMALL):
         return CausalTable(seed=1 if name == TARGET else 2, words=12, length=20)
-    if name == NET:
+    if name in (NET, ORDERED):
         return GrammarNet()
     raise KeyError(name)
 
@@ -50,6 +52,12 @@ def stand_in(name: str) -> Any:
 @pytest.fixture
 def nets() -> Callable[[str], Any]:
     return stand_in
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exhibit with all its orders, whether or not their net is stored."""
+    monkeypatch.setitem(catalog.EXHIBITS, ASSD.slug, ASSD)
 
 
 @pytest.fixture
@@ -61,3 +69,7 @@ def trial() -> Callable[..., Trial]:
         return Trial(exhibit, next(c for c in exhibit.claims if c.id == claim), **more)
 
     return make
+
+
+# `python -m pytest tests/fuzz --hypothesis-profile=long`
+settings.register_profile("long", print_blob=True)

@@ -22,7 +22,7 @@ export function mount(element, { exhibit, strings, transport }) {
     const state = { run: null, seq: 0, started: 0, timer: 0, result: shipped, fresh: false };
 
     function draw() {
-      const r = state.result;
+      const r = inPercent(state.result);
       const judged = r ? (r.holds === true ? "holds" : r.holds === false ? "fails" : r.threshold ? "undecided" : "report") : "none";
       verdict.dataset.verdict = judged;
       set(verdict, el("span", { "aria-hidden": "true", class: "claim-mark" }, { holds: "✓", fails: "✕", undecided: "~", report: "·", none: "·" }[judged]), words(`claim.${judged}`));
@@ -32,12 +32,12 @@ export function mount(element, { exhibit, strings, transport }) {
         put(figures, r.kind === "law" ? lawFigures(r, words) : plainFigures(r, words));
         const line = r.kind !== "law" && numberLine(r, words);
         if (line) put(figures, line);
-        if (r.points?.length) put(figures, r.kind === "law" ? twins(r.points, words) : points(r.points, state, words, `points.${exhibit.slug}.${claim.id}`));
+        if (r.points?.length) put(figures, r.kind === "law" ? twins(r.points, words) : points(r.points, state, words, `points.${exhibit.slug}.${claim.id}`, known));
         if (r.reason) put(figures, el("p", { class: "claim-reason" }, r.reason));
         put(conditions, describe(r));
       }
       node.dataset.running = state.run ? "yes" : "no";
-      button.textContent = state.run ? words("claim.cancel") : words(state.fresh ? "claim.again" : "claim.measure", { seconds: seconds() });
+      button.textContent = state.run ? words("claim.cancel") : words(state.fresh ? "claim.again" : "claim.measure", { time: words(seconds() < 90 ? "claim.seconds" : "claim.minutes", { n: seconds() < 90 ? seconds() : Math.round(seconds() / 60) }) });
       bar.hidden = !state.run;
     }
 
@@ -47,7 +47,7 @@ export function mount(element, { exhibit, strings, transport }) {
       if (r.n != null) parts.push(words("claim.n", { n: Number(r.n).toLocaleString("en") }));
       if (r.test) parts.push(powers(r.test));
       if (r.baseline) parts.push(words("claim.against", { baseline: r.baseline }));
-      if (c.parameters) parts.push(words("claim.parameters", { n: typeof c.parameters === "number" ? short(c.parameters / 1e6) + " M" : String(c.parameters) }));
+      if (c.parameters) parts.push(words("claim.parameters", { n: sizes(c.parameters) }));
       if (c.threads) parts.push(words(c.threads === 1 ? "claim.thread" : "claim.threads", { n: c.threads }));
       if (c.device) parts.push(String(c.device).replace(/^cpu$/, "CPU"));
       const meta = exhibit.results_meta ?? {};
@@ -57,6 +57,19 @@ export function mount(element, { exhibit, strings, transport }) {
 
     function seconds() {
       return state.result?.seconds ? Math.max(1, Math.round(state.result.seconds)) : 40;
+    }
+
+    /** How the page calls what a measurement names by its name in the code: a lane, a setting or one of its choices. */
+    function known(name) {
+      const lane = exhibit.lanes.find((l) => l.id === name);
+      const choice = exhibit.settings.flatMap((s) => s.choices ?? []).find((c) => c.value === name);
+      const setting = exhibit.settings.find((s) => name.startsWith(`${s.name} `));
+      return lane?.title ?? choice?.label ?? (setting ? setting.label + name.slice(setting.name.length) : name);
+    }
+
+    function sizes(parameters) {
+      const millions = (n) => `${short(n / 1e6)} M`;
+      return typeof parameters === "number" ? millions(parameters) : Object.entries(parameters).map(([name, n]) => `${known(name)} ${millions(n)}`).join(", ");
     }
 
     function start() {
@@ -118,6 +131,17 @@ function figure(label, value, unit, range, where) {
     range && el("span", { class: "claim-interval" }, range), where && el("span", { class: "claim-where" }, where));
 }
 
+/** A share is read in percent, a difference of shares in points. Cases that are counted stay cases. */
+function inPercent(r) {
+  const of = r?.kind !== "exact" && /^share of (.*)/.exec(r?.unit ?? "")?.[1];
+  if (!of) return r;
+  const up = (v) => (typeof v === "number" ? v * 100 : v);
+  const bounds = (d) => ({ ...d, y: up(d.y), low: up(d.low), high: up(d.high) });
+  const { threshold, paper } = r;
+  return { ...r, here: up(r.here), low: up(r.low), high: up(r.high), share: true, unit: `${r.kind === "difference" ? "points" : "%"} of ${of}`,
+    threshold: threshold && { ...threshold, value: up(threshold.value) }, paper: paper && { ...paper, value: up(paper.value) }, points: r.points?.map(bounds) };
+}
+
 /** What was found and what the paper says. A share of cases is said as cases: "60 of 60 runs". */
 function plainFigures(r, words) {
   const range = r.low != null && r.high != null && (r.low !== r.here || r.high !== r.here) && words("claim.range", { low: short(r.low), high: short(r.high) });
@@ -125,16 +149,22 @@ function plainFigures(r, words) {
   const here = cases
     ? figure(words("claim.here"), words("claim.cases", { k: Math.round(r.here * r.n).toLocaleString("en"), n: Number(r.n).toLocaleString("en") }), r.unit.replace(/^share of /, ""), null)
     : figure(words("claim.here"), short(r.here), r.unit, range);
-  if (r.paper?.value == null) return [here, r.paper?.where && el("p", { class: "claim-where" }, `${words("claim.paper")}: ${r.paper.where}`)];
+  if (r.paper?.value == null) return [here, source(r, words)];
   const paper = cases && r.paper.value === 1 ? words("claim.all") : short(r.paper.value);
-  return [here, figure(words("claim.paper"), paper, cases ? "" : r.paper.unit || r.unit, null, r.paper.where && `(${r.paper.where})`)];
+  return [here, figure(words("claim.paper"), paper, r.paper.unit || (cases ? "" : r.unit), null, r.paper.where && `(${r.paper.where})`)];
 }
 
 /** A p-value in plain words: how often chance alone would bring a gap like the one that was found. */
 function lawFigures(r, words) {
   const p = r.p ?? r.here;
   const said = words(p >= 0.001 ? "claim.law.fits" : "claim.law.differs", { often: often(p, words), n: Number(r.n).toLocaleString("en") });
-  return [el("p", { class: "claim-law" }, said), r.paper?.where && el("p", { class: "claim-where" }, `${words("claim.paper")}: ${r.paper.where}`)];
+  return [el("p", { class: "claim-law" }, said), source(r, words)];
+}
+
+/** Where the paper says it; what is not the paper's but ours says so itself. */
+function source(r, words) {
+  const where = r.paper?.where;
+  return where && el("p", { class: "claim-where" }, /^ours\b/.test(where) ? where : `${words("claim.paper")}: ${where}`);
 }
 
 function often(p, words) {
@@ -155,7 +185,8 @@ function twins(list, words) {
 
 /** Where our interval, the paper's figure, the threshold and "no difference" lie on one line. */
 function numberLine(r, words) {
-  const none = r.kind === "ratio" || r.kind === "time" ? 1 : r.kind === "difference" ? 0 : null;
+  const compared = r.kind === "time" || (r.kind === "ratio" && !r.share) || / over /.test(r.unit ?? "");
+  const none = compared ? 1 : r.kind === "difference" ? 0 : null;
   const paper = r.paper?.value != null && !(r.paper.unit && r.unit && r.paper.unit !== r.unit && !(r.paper.unit === "x" && none === 1)) ? r.paper.value : null;
   const limit = r.threshold?.value ?? null;
   const even = none !== null && none !== paper && none !== limit ? none : null;
@@ -188,7 +219,7 @@ function numberLine(r, words) {
 }
 
 /** The points behind a figure, one row each: name, bar from zero with its interval, number, and what else was noted. */
-function points(list, state, words, key) {
+function points(list, state, words, key, known) {
   const rows = list.filter((d) => typeof d.y === "number" && Number.isFinite(d.y)).slice(0, 40);
   const all = rows.flatMap((d) => [d.y, d.low, d.high]).filter((v) => typeof v === "number" && Number.isFinite(v));
   const min = Math.min(0, ...all);
@@ -196,7 +227,7 @@ function points(list, state, words, key) {
   const x = (v) => ((v - min) / span) * 100;
   const extra = Object.keys(rows[0] ?? {}).find((k) => !["x", "y", "low", "high", "n", "caught"].includes(k) && rows.every((d) => typeof d[k] === "number"));
   const titled = (name) => (words(name) === name ? "" : words(name));
-  const row = (d) => el("li", {}, el("span", { class: "point-name" }, typeof d.x === "number" ? short(d.x) : String(d.x).replaceAll("_", "-")),
+  const row = (d) => el("li", {}, el("span", { class: "point-name" }, typeof d.x === "number" ? short(d.x) : known(String(d.x))),
     svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" },
       svg("rect", { x: Math.min(x(0), x(d.y)), width: Math.max(Math.abs(x(d.y) - x(0)), 0.4), y: 2, height: 10, class: "bar" }),
       d.low != null && d.high > d.low ? svg("path", { d: `M${x(d.low)} 7 H${x(d.high)}`, class: "interval" }) : svg("g"),

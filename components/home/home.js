@@ -74,7 +74,8 @@ export function mount(element, { data, words, transport, link, say, keep }) {
   function atlas() {
     const columns = unique(data.exhibits.map((e) => e.map.order));
     const rows = unique(data.exhibits.map((e) => e.map.what));
-    return el("div", { class: "atlas-map", style: `--columns: ${Math.max(columns.length, 1)}` },
+    const most = Math.max(1, ...rows.map((what) => unique(data.exhibits.filter((e) => e.map.what === what).map((e) => e.map.order)).length));
+    return el("div", { class: "atlas-map", style: `--columns: ${most}` },
       rows.map((what) => el("div", { class: "atlas-row" },
         el("h3", { class: "atlas-what" }, label("what", what)),
         columns.map((order) => {
@@ -106,11 +107,10 @@ export function mount(element, { data, words, transport, link, say, keep }) {
       if (!entry.isIntersecting) continue;
       watcher.unobserve(entry.target);
       const { exhibit, frame } = portraits.find((p) => p.frame === entry.target);
-      if (!exhibit.trace) continue;
-      transport.trace(exhibit.trace).then((text) => { if (alive) put(frame, portrait(text)); }).catch(() => frame.remove());
+      transport.trace(exhibit.portrait).then((text) => { if (alive) put(frame, portrait(text)); }).catch(() => frame.remove());
     }
   }, { rootMargin: "200px" });
-  portraits.forEach(({ exhibit, frame }) => (exhibit.trace ? watcher.observe(frame) : frame.remove()));
+  portraits.forEach(({ exhibit, frame }) => (exhibit.portrait ? watcher.observe(frame) : frame.remove()));
 
   playHero();
   keep({ settings: {} }, null);

@@ -1,11 +1,15 @@
 // The portrait of an exhibit: the thread from each decision of its recorded run to the next, in the order ramp.
-// Text: cells on a line, an arc for each step. Pictures: cells on their grid, a path through them; or growing squares.
+// Text: cells on a line, an arc for each step. Pictures: what came out, and beside it cells on their grid with a path
+// through them, or growing squares.
 
 import { svg } from "../shell/dom.js";
-import { expand } from "../player/player.js";
+import { expand, isPicture } from "../player/player.js";
+import { addressOf } from "../stage/picture.js";
 
 const WIDTH = 240;
 const HEIGHT = 64;
+const SHOWN = HEIGHT - 8; // side of the picture that came out
+const REST = WIDTH - SHOWN - 14; // what it leaves for its thread
 
 /** trace: text of a recorded run. Returns an <svg>, empty if nothing was decided. */
 export function portrait(trace) {
@@ -15,10 +19,31 @@ export function portrait(trace) {
   const canvas = own[0]?.canvases?.[0] ?? { kind: "tokens", shape: [1] };
   const steps = decisions(own, canvas.id);
   const given = expand(own[0]?.given?.cells);
-  if (canvas.kind === "pyramid") return scales(canvas, steps);
+  if (isPicture(canvas)) return beside(own, canvas.kind === "pyramid" ? scales(canvas, steps) : path(canvas, given, steps));
+  if (canvas.kind === "plane") return walks(canvas, own);
   if (canvas.kind === "series") return curves(own);
+  if (canvas.kind === "graph") return chain(canvas, given, steps);
+  return path(canvas, given, steps);
+}
+
+/** The thread of a picture, with the picture before it. */
+function beside(events, thread) {
+  const last = events.findLast((e) => e.kind === "preview" && e.name === "picture");
+  const href = last && addressOf(last);
+  if (!href) return thread;
+  const root = frame();
+  thread.setAttribute("viewBox", `0 0 ${REST} ${HEIGHT}`);
+  thread.setAttribute("x", WIDTH - REST);
+  thread.setAttribute("width", REST);
+  root.append(svg("image", { href, x: 0, y: 4, width: SHOWN, height: SHOWN }), thread);
+  return root;
+}
+
+const frame = () => svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+
+function path(canvas, given, steps) {
   const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const root = frame();
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
   const far = Math.max(1, ...steps.flatMap((cells, k) => (k ? cells.map((c) => Math.abs(place(c)[0] - place(middle(steps[k - 1]))[0])) : [])));
   // A pass that decides several cells sends a thread to each of them from the middle one of the pass before; through a
@@ -40,9 +65,9 @@ export function portrait(trace) {
 
 /** The squares of each scale that was drawn, growing along one line, and the thread through their middles. */
 function scales({ shape }, steps) {
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const root = frame();
   const written = new Set(steps.flat());
-  const unit = (HEIGHT - 8) / Math.max(...shape.flat());
+  const unit = Math.min(SHOWN / Math.max(...shape.flat()), (REST - 4 - 4 * shape.length) / shape.reduce((n, [, w]) => n + w, 0));
   let first = 0;
   let x = 2;
   let from = null;
@@ -56,7 +81,7 @@ function scales({ shape }, steps) {
     if (from) root.append(svg("path", { d: `M${from} L${to}`, fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
     root.append(dot(to, 2.2, colour));
     from = to;
-    x += wide + 7;
+    x += wide + 4;
     first += h * w;
   });
   return root;
@@ -66,12 +91,38 @@ function scales({ shape }, steps) {
 function curves(events) {
   const { id, shape: [steps], rows = 1 } = events[0].canvases[1];
   const values = events.find((e) => e.kind === "commit" && e.canvas === id)?.values ?? [];
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const root = frame();
   const [low, high] = [Math.min(...values.map((v) => v[0])), Math.max(...values.map((v) => v[0]))];
   const at = (row, k) => `${(4 + (k / (steps - 1)) * (WIDTH - 8)).toFixed(1)} ${(HEIGHT - 4 - ((values[row * steps + k][0] - low) / (high - low || 1)) * (HEIGHT - 8)).toFixed(1)}`;
   for (let row = Math.min(rows, values.length / steps) - 1; row >= 0; row--) {
     for (let k = 1; k < steps; k++) root.append(svg("path", { d: `M${at(row, k - 1)} L${at(row, k)}`, stroke: row ? "var(--line)" : ramp(k / (steps - 1)), "stroke-width": row ? 1 : 2, "stroke-linecap": "round" }));
   }
+  return root;
+}
+
+/** Where the walkers stood, early steps dark: the shape of the data comes out. */
+function walks({ shape: { box, n } }, events) {
+  const root = frame();
+  const side = HEIGHT - 4;
+  for (const e of events) {
+    if (e.kind !== "commit") continue;
+    expand(e.cells).forEach((cell, i) => {
+      const [x, y] = e.values[i];
+      if (cell % 2 && x > box[0] && x < box[2] && y > box[1] && y < box[3]) root.append(dot([2 + ((x - box[0]) / (box[2] - box[0])) * side, 2 + ((box[3] - y) / (box[3] - box[1])) * side], 0.9, ramp((cell % n) / (n - 1))));
+    });
+  }
+  return root;
+}
+
+/** The first chain's way through its net. */
+function chain({ shape: { nodes, edges } }, given, steps) {
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
+  const place = (cell) => [6 + nodes[cell].at[0] * (WIDTH - 12), 6 + nodes[cell].at[1] * (HEIGHT - 12)];
+  const line = (from, to, stroke, width) => root.append(svg("path", { d: `M${place(from)} L${place(to)}`, stroke, "stroke-width": width, "stroke-linecap": "round" }));
+  for (const [a, b] of edges) line(a, b, "var(--line)", 1);
+  const own = [...given, ...steps.flat()].filter((cell) => cell < nodes.length);
+  own.slice(1).forEach((to, k) => line(own[k], to, ramp(k / Math.max(own.length - 2, 1)), 1.75));
+  nodes.forEach((_, i) => root.append(dot(place(i), own.includes(i) ? 2.6 : 1.6, own.includes(i) ? ramp(own.indexOf(i) / Math.max(own.length - 1, 1)) : "var(--line)")));
   return root;
 }
 

@@ -2,8 +2,10 @@
 // as an ink line, the number line on which a guess was kept or struck, and what the cell could see.
 
 import { isPicture } from "../player/player.js";
-import { fine, isEnd, isPad, make, short, spelled, words } from "../player/words.js";
+import { fine, inWords, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
 import * as moment from "./moment.js";
+import * as node from "./node.js";
+import * as point from "./point.js";
 import * as square from "./square.js";
 
 const PAIRS = [["q", "p"], ["before", "after"]];
@@ -34,25 +36,28 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
     const picture = isPicture(state?.canvas);
-    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, picture && square.stamp(player, focus.lane, state)];
+    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state)];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    element.replaceChildren(...(cell ? shown(focus, cell, state) : [empty()]));
+    element.replaceChildren(...(cell ? shown(focus, cell, state) : player.lanes.length ? [empty()] : []));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
 
   function shown(focus, cell, state) {
     if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw });
+    if (state.canvas.kind === "plane") return point.view({ player, t, focus, cell, state, numberLine });
+    if (state.canvas.kind === "graph") return node.view({ player, t, focus, cell, state, canForce: canForce(focus.lane) });
     if (state.canvas.kind === "series") return moment.view({ player, t, focus, cell, state });
     return view(focus, cell, state);
   }
 
   function empty() {
     const canvases = player.lanes.map((id) => player.events(id)[0]?.canvases?.[0]);
-    const kind = canvases.some(isPicture) ? ".square" : canvases.some((c) => c?.kind === "series") ? ".moment" : "";
-    return make("p", { class: "uf-empty" }, t(`inspector.empty${kind}`));
+    const kind = canvases.find((c) => c)?.kind;
+    const key = isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node", series: ".moment" }[kind] ?? "";
+    return make("p", { class: "uf-empty" }, t(`inspector.empty${key}`));
   }
 
   function redraw() {
@@ -65,7 +70,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const parts = [];
     const place = [t("inspector.word", { n: focus.cell + 1 })];
     if (cell.call) place.push(t("inspector.decided", { n: cell.call }));
-    const top = make("p", { class: "uf-where-word" }, make("span", {}, place.join(" \u00b7 ")));
+    const top = make("p", { class: "uf-where-word" }, square.whose(player, focus), make("span", {}, place.join(" \u00b7 ")));
     if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
     parts.push(top);
     const struck = cell.struck && cell.struck !== value ? make("s", {}, named(cell.struck)) : null;
@@ -74,6 +79,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const pair = PAIRS.find(([a, b]) => cell.dists?.[a] || cell.dists?.[b]);
     const names = pair ?? Object.keys(cell.dists ?? {}).filter((n) => n !== "truth" && n !== "residual").slice(0, 2);
     if (names.length) parts.push(bars(focus, cell, value, names), legend(cell, names));
+    if (cell.rivals) parts.push(...rivals(cell, state));
     if (cell.ratio != null && cell.verdict && cell.origin !== "forced") parts.push(...numberLine(cell));
     if (cell.sees != null && cell.state !== "given") parts.push(sight(focus, cell, state));
     if (names.length && canForce(focus.lane)) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t("inspector.force.help")));
@@ -89,15 +95,19 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 
   function sentence(cell, value) {
     const word = named(value);
-    const p = short(cell.chance ?? cell.p);
+    const p = inWords(cell.chance ?? cell.p);
     if (cell.origin === "forced") return p ? t("say.forced", { p }) : t("say.forced.plain");
     if (cell.state === "withdrawn") return t(cell.why === "discard" ? "say.withdrawn.discard" : "say.withdrawn", { word });
     if (cell.state === "proposed") return t("say.proposed", { p });
     if (cell.verdict === "accepted") return cell.ratio >= 1 ? t("say.kept.sure", { word: named(cell.draft) }) : t("say.kept", { word: named(cell.draft), u: fine(cell.u) });
     if (cell.verdict === "rejected") return t(value == null ? "say.rejected" : "say.rejected.word", { u: fine(cell.u), draft: named(cell.struck ?? cell.draft), word });
+    if (cell.rivals && cell.state !== "committed") return t("say.rivals", { n: cell.rivals.length });
+    if (cell.rivals) return t("say.agreed", { word, p });
     if (cell.state === "committed") {
       const cut = cutWords(cell);
-      if (cut) return t("say.sampled.cut", { n: cut, word, p });
+      const { before, after } = cell.dists ?? {};
+      if (cut && after.top.filter(([, chance_]) => chance_ > 0).length === 1) return t("say.sampled.only", { word });
+      if (cut) return t("say.sampled.cut", { n: cut, m: before.top.filter(([, chance_]) => chance_ > 0).length, word, p });
       return t("say.sampled", { word, p });
     }
     return t(cell.state === "given" ? "say.given" : "say.masked");
@@ -160,8 +170,20 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     return make("p", { class: "uf-key" }, ...keys.map((n) => make("span", {}, make("i", { "data-name": n }), label(n))));
   }
 
+  /** The beginnings that were compared at this word, best first, and which of them went on. */
+  function rivals(cell, state) {
+    const open = new Map(state.tree.map((node) => [node.id, node]));
+    const agreed = cell.state === "committed" && cell.rivals.find((node) => node.value === cell.value && node.p === cell.chance);
+    const rows = cell.rivals.map((node) => {
+      const gone = agreed ? node !== agreed : open.get(node.id)?.cut !== null;
+      return make("li", { "data-gone": gone }, make("span", {}, named(node.value)), make("span", {}, short(node.p)), make("b", {}, total(node.score)));
+    });
+    const head = make("li", { class: "uf-rivals-head" }, make("span", {}, t("inspector.rivals.word")), make("span", {}, t("inspector.rivals.p")), make("span", {}, t("inspector.rivals.score")));
+    return [make("p", { class: "uf-head" }, t("inspector.rivals")), make("ol", { class: "uf-rivals" }, head, ...rows)];
+  }
+
   /** 0 to 1: the part below the ratio keeps the guess; the drawn number decides. */
-  function numberLine(cell) {
+  function numberLine(cell, title = t("inspector.was", { word: named(cell.draft ?? cell.struck) })) {
     const ratio = Math.min(1, Math.max(0, cell.ratio));
     const kept = cell.verdict === "accepted";
     const at = (share) => `${(100 * share).toFixed(2)}%`;
@@ -175,7 +197,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const line = make("div", { class: "uf-line", role: "img", "aria-label": `${t("inspector.kept", { n: fine(ratio) })}, ${t("inspector.drawn", { n: fine(cell.u) })}` }, ...marks,
       make("span", { style: `${side(ratio)};top:-.125rem` }, ratio >= 1 ? t("inspector.always") : t("inspector.kept", { n: fine(ratio) })));
     if (cell.u != null) line.append(make("span", { class: "uf-u", style: `${side(cell.u)};bottom:-.25rem` }, t("inspector.drawn", { n: fine(cell.u) })));
-    return [make("p", { class: "uf-head" }, t("inspector.was", { word: named(cell.draft ?? cell.struck) })), line];
+    return [make("p", { class: "uf-head" }, title), line];
   }
 
   /** One stroke a word: ink where this cell could look, hollow where not, itself in blue. Pointing lights the stage. */

@@ -1,7 +1,7 @@
 // The inspector's view of a square: its patch of the picture, the patterns that could have stood there as paired bars,
 // and what it could see.
 
-import { make, short, shown } from "../player/words.js";
+import { inWords, make, short, shown } from "../player/words.js";
 import { sheetOf, shotsOf } from "../stage/picture.js";
 
 const ORDER = ["unconditional", "conditional", "guided", "q", "p", "before", "after"];
@@ -21,7 +21,7 @@ export function view(context) {
   const parts = [];
   const where = [sentenceCase(placeOf(t, state.canvas, focus.cell))];
   if (cell.call) where.push(t("inspector.square.decided", { n: cell.call }));
-  const top = make("p", { class: "uf-where-word" }, make("span", {}, where.join(" \u00b7 ")));
+  const top = make("p", { class: "uf-where-word" }, whose(player, focus), make("span", {}, where.join(" \u00b7 ")));
   if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
   const sheet = sheetOf(context.codes, state.nets, context.redraw);
   const names = pair(cell.dists);
@@ -36,6 +36,11 @@ export function view(context) {
   if (cell.sees != null && cell.state !== "given") parts.push(sight(context));
   if (names.length && context.canForce) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t("inspector.force.pattern.help")));
   return parts;
+}
+
+/** Beside another lane, the title of the one that is looked at. */
+export function whose(player, focus) {
+  return player.lanes.length > 1 ? make("span", { class: "uf-where-lane" }, player.title(focus.lane)) : null;
 }
 
 const sentenceCase = (said) => said.charAt(0).toUpperCase() + said.slice(1);
@@ -93,13 +98,15 @@ function patchOf({ player, focus, cell, state }, sheet) {
 // ---- what was drawn
 
 function sentence({ t, cell }) {
-  const p = short(cell.chance ?? cell.p);
+  const p = inWords(cell.chance ?? cell.p);
   if (cell.origin === "forced") return p ? t("say.square.forced", { p }) : t("say.square.forced.plain");
   if (cell.state === "given") return t("say.square.given");
   if (cell.state !== "committed") return t("say.square.masked");
   if (cell.value == null) return t("say.square.continuous");
   if (p === "1") return t("say.square.sure");
-  return t("say.square.sampled", { code: shown(cell.value), p });
+  const names = pair(cell.dists);
+  const barred = cell.dists?.[names.at(-1)]?.top.find(([code]) => code === cell.value)?.[1];
+  return t(barred != null && inWords(barred) !== p ? "say.square.sampled.cut" : "say.square.sampled", { code: shown(cell.value), p });
 }
 
 /** Entropy as a number of patterns that are as good as equally likely. */

@@ -9,7 +9,7 @@
 const SNAPSHOT_EVERY = 32;
 const VISIBLE = new Set(["propose", "accept", "reject", "commit", "withdraw", "preview"]);
 // How long a moment is held (ms): by kind of event, and for pictures by what is decided: a square, a set, a whole scale.
-const HOLD = { propose: 620, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200 };
+const HOLD = { propose: 620, branch: 260, prune: 220, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200, walk: 110 };
 
 /** What a net is to its lane: "draft", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
 const PICTURES = new Set(["grid", "pyramid"]);
@@ -31,7 +31,7 @@ export function expand(cells) {
 function size(canvas) {
   const flat = (shape) => shape.reduce((a, b) => a * b, 1);
   const shape = canvas.shape ?? [0];
-  const counts = { pyramid: () => shape.reduce((a, s) => a + flat(s), 0), plane: () => shape.n, series: () => shape[0] };
+  const counts = { pyramid: () => shape.reduce((a, s) => a + flat(s), 0), plane: () => shape.n, graph: () => shape.nodes.length, series: () => shape[0] };
   return (counts[canvas.kind]?.() ?? flat(shape)) * (canvas.rows ?? 1);
 }
 
@@ -42,6 +42,7 @@ function emptyState(lane) {
     lane, title: lane, canvas: null, canvases: {}, cells: EMPTY, open: false, blanks: 0, written: 0,
     calls: 0, draftCalls: 0, nfe: 0, netCalls: {}, t: 0, phase: null, forward: null, note: null, latest: null,
     verdict: null, decisions: EMPTY, measures: {}, previews: {}, nets: EMPTY, done: null, failed: null, n: -1,
+    tree: EMPTY, // nodes of a search that are open, and those cut since the last proposal: {id, parent, cell, value, p, score, n, cut, kept}
   };
 }
 
@@ -107,6 +108,7 @@ const REDUCERS = {
     state.forward = { ...event, cells: state.cells.slice() };
   },
   propose(state, event) {
+    if (event.node) return grow(state, event);
     touch(state, event, (old, i) => ({
       state: "proposed", draft: event.values[i], p: event.p?.[i], struck: null, verdict: null, replacement: null, ratio: null,
       u: null, proposedAt: event.n, sees: seen(state, expand(event.cells)[i]),
@@ -140,13 +142,18 @@ const REDUCERS = {
       const struck = old.verdict === "rejected" && old.struck !== value ? old.struck : null;
       return {
         state: "committed", value, chance: event.p?.[i], entropy: event.entropy?.[i], origin: event.origin, order: decision,
-        call: state.calls, struck, sees: old.verdict && old.sees != null ? old.sees : seen(state, cell), decidedAt: event.n,
+        call: state.calls, struck, decidedAt: event.n,
+        // a beginning is agreed on long after its words were read: what the last evaluation read says nothing of them
+        sees: old.rivals ? null : old.verdict && old.sees != null ? old.sees : seen(state, cell),
       };
     });
+    // what is agreed on stays in the tree until the next proposal, with what was cut beside it
+    if (state.tree.length) state.tree = state.tree.map((node) => (node.cut === null && group.includes(node.cell) ? Object.freeze({ ...node, kept: event.n }) : node));
     state.decisions = [...state.decisions, { cells: group, call: state.calls, n: event.n, canvas: event.canvas }];
     if (main) state.latest = { kind: "commit", cells: group, n: event.n };
   },
   withdraw(state, event) {
+    if (event.node) return cut(state, event);
     const cells = touch(state, event, (old) => {
       if (old.state === "committed") state.written -= 1;
       return {
@@ -172,6 +179,25 @@ const REDUCERS = {
     state.failed = { code: event.code, message: event.message, fix: event.fix, n: event.n };
   },
 };
+
+/** Many drafts for one cell, each after another beginning: nodes of a tree. The canvas changes when they agree. */
+function grow(state, event) {
+  const nodes = expand(event.cells).map((cell, i) => Object.freeze({
+    id: event.node[i], parent: event.parent?.[i] ?? -1, cell, value: event.values[i], p: event.p?.[i], score: event.score?.[i], n: event.n, cut: null, kept: null,
+  }));
+  state.tree = [...state.tree.filter(open), ...nodes];
+  for (const cell of new Set(nodes.map((node) => node.cell))) {
+    state.cells[cell] = Object.freeze({ ...state.cells[cell], rivals: nodes.filter((node) => node.cell === cell) });
+  }
+  state.latest = { kind: "propose", cells: nodes.slice(0, 1).map((node) => node.cell), n: event.n };
+}
+
+const open = (node) => node.cut === null && node.kept === null;
+
+function cut(state, event) {
+  const gone = new Set(event.node);
+  state.tree = state.tree.filter(open).map((node) => (gone.has(node.id) ? Object.freeze({ ...node, cut: event.n }) : node));
+}
 
 /** Number of cells that the last evaluation showed to `cell`: what it read, and what it computed before this cell. */
 function seen(state, cell) {
@@ -213,6 +239,7 @@ class Lane {
     this.calls = 0;
     this.expected = null;
     this.extent = 0;
+    this.widest = 0; // nodes of a search that are proposed at once
     kept.forEach((event) => this.append(event));
   }
 
@@ -221,6 +248,7 @@ class Lane {
     if (event.kind === "phase" && ["set", "step"].includes(event.unit) && this.kind === "grid") this.expected = event.of ?? null;
     const group = this.#group(event);
     if (event.kind === "forward") this.#count(event);
+    if (event.kind === "propose" && event.node) this.widest = Math.max(this.widest, event.node.length);
     if (group.call !== this.calls && group.size === 0) group.call = this.calls;
     const last = this.index[this.index.length - 1];
     const sameCall = last && last.call === this.calls;
@@ -247,7 +275,7 @@ class Lane {
     this.nets = event.nets ?? EMPTY;
     this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(n.role)).map((n) => n.id));
     this.kind = canvas?.kind;
-    this.expected = this.kind === "pyramid" ? canvas.shape.length : null;
+    this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1 }[this.kind]?.() ?? null;
   }
 
   #count(event) {
@@ -274,9 +302,10 @@ class Lane {
       else if (event.kind === group.kind) group.cells = [...group.cells, ...expand(event.cells)];
       let kind = event.kind;
       if (kind === "propose" && group.drafting) kind = "draft";
+      if (event.node) kind = { propose: "branch", withdraw: "prune" }[kind] ?? kind;
       if (kind === "commit") kind = this.#written(event);
       if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit ? "" : kind;
-      group.hold = Math.max(group.hold, HOLD[kind] ?? 0);
+      group.hold = this.kind === "plane" ? HOLD.walk : Math.max(group.hold, HOLD[kind] ?? 0);
     }
     return group;
   }
@@ -291,6 +320,8 @@ class Lane {
 
   #startsGroup(group, event) {
     const { kind } = event;
+    // All walkers of a plane step together: the jumps, their verdicts and where they lead are one moment.
+    if (this.kind === "plane") return kind === "forward";
     if (kind === "forward" || (kind === "phase" && event.state !== "end")) return true;
     // A picture belongs to what it shows; only the steps out of the noise are moments of their own.
     if (kind === "preview") return event.name === "denoise";

@@ -3,14 +3,14 @@
 import { expand } from "./player.js";
 import { isPunctuation, make, shown, words } from "./words.js";
 
-const list = (values) => values.map((v, i) => `${i && !isPunctuation(v) ? " " : ""}${v == null ? "?" : shown(v)}`).join("");
+const list = (values) => `${typeof values[0] === "number" ? "code " : ""}${values.map((v, i) => `${i && !isPunctuation(v) ? " " : ""}${v == null ? "?" : shown(v)}`).join("")}`;
 const number = (x) => (typeof x === "number" ? String(Number(x.toPrecision(4))) : String(x ?? ""));
 
 /** One event in plain words. */
 export function describe(event) {
   switch (event.kind) {
-    case "begin": return `${event.title ?? ""}; given: ${list(event.given?.values ?? [])}`;
-    case "phase": return `${event.unit} ${event.index}${event.of ? ` of ${event.of}` : ""} ${event.state ?? ""}`;
+    case "begin": return [event.title, event.given?.values?.length && `given: ${list(event.given.values)}`].filter(Boolean).join("; ");
+    case "phase": return `${event.unit} ${event.index + 1}${event.of ? ` of ${event.of}` : ""} ${event.state ?? ""}`;
     case "forward": return `${event.net} ${event.mode ?? ""}, call ${event.calls}, ${number(event.ms)} ms, reads ${expand(event.reads).length}, computes ${expand(event.computes).length}`;
     case "propose": return `${list(event.values)} (${(event.p ?? []).map(number).join(" ")})`;
     case "accept": return `kept: ratio ${(event.ratio ?? []).map(number).join(" ")}, drawn ${(event.u ?? []).map(number).join(" ")}`;

@@ -2,6 +2,7 @@
 const ENGLISH = {
   "stage.blanks": "{n} of {m} blanks written",
   "stage.written": "{n} words written",
+  "stage.written.one": "1 word written",
   "stage.calls": "calls",
   "stage.call": "call",
   "stage.draftcalls": "+ {n} of the small model",
@@ -11,9 +12,10 @@ const ENGLISH = {
   "stage.picked": "{n} words picked",
   "stage.end": "the end",
   "stage.ms.title": "Time computed so far, on one processor thread",
-  "stage.calls.title": "A call: the network reads the whole page once",
+  "stage.calls.title": "A call: the network is run once",
   "sign.comma": "comma",
   "sign.full-stop": "full stop",
+  "sign.line-break": "line break",
   "stage.waiting": "Waiting for the first word.",
   "cell.name": "word {n}, {state}",
   "cell.value": "'{value}'",
@@ -22,6 +24,7 @@ const ENGLISH = {
   "cell.call": "decided in call {n}",
   "cell.picked": "to be blanked",
   "cell.kept": "stays",
+  "cell.turn": "filled as number {n}",
   "state.given": "given",
   "state.masked": "not written",
   "state.open": "not written",
@@ -44,7 +47,7 @@ const ENGLISH = {
   "timeline.step.forward": "call",
   "timeline.step.commit": "word",
   "timeline.step.phase": "round",
-  "timeline.clock": "Level by",
+  "timeline.clock": "Line up by",
   "timeline.clock.event": "step",
   "timeline.clock.calls": "calls",
   "timeline.clock.clock": "time",
@@ -78,6 +81,17 @@ const ENGLISH = {
   "inspector.force": "Force another word",
   "inspector.force.help": "Click a word above: the model must write it here, and the rest follows.",
   "inspector.force.button": "Write '{word}' here instead",
+  "inspector.model": "chance here",
+  "inspector.rivals": "Compared here, best first",
+  "inspector.rivals.word": "word",
+  "inspector.rivals.p": "its chance",
+  "inspector.rivals.score": "sum of log p",
+  "say.rivals": "{n} beginnings end in a word here. What counts is the chance of all their words together.",
+  "say.agreed": "All beginnings that are left agree on \u201c{word}\u201d. Alone it had a chance of {p}.",
+  "tree.label": "Beginnings in the search",
+  "tree.caption": "Beginnings, the most probable first, with their sum of log p.",
+  "tree.over": "The stories that were left, with their sum of log p. The most probable one is written.",
+  "tree.cut": "cut",
   "say.given": "Given from the start.",
   "say.masked": "Not written yet.",
   "say.proposed": "A guess, not yet checked. The guesser gave it {p}.",
@@ -120,6 +134,12 @@ export function short(p) {
   return p.toFixed(2).replace(/^0/, "");
 }
 
+/** The same number within a sentence. */
+export const inWords = (p) => short(p).replace("<", "under ");
+
+/** A sum of log p, as the page prints it: \u22129.31. */
+export const total = (score) => (score == null ? "" : score.toFixed(2).replace(/^-/, "\u2212").replace(/^\u2212(0\.00)$/, "$1"));
+
 const ENDS = new Set(["END", "<end>", "[END]", "</s>", "<END>"]);
 const PADS = new Set(["PAD", "<pad>", "[PAD]", "<PAD>"]);
 
@@ -131,11 +151,13 @@ export function fine(p) {
   return short(p);
 }
 
-/** How a token is shown: the end of a story as a printer's mark, padding not at all. */
+/** How a token is shown: the end of a story as a printer's mark, a line break as a return, padding not at all. */
 export function shown(value) {
   if (value == null) return "";
   if (ENDS.has(value)) return "\u220e";
-  return typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value);
+  if (isBreak(value)) return "\u21b5".repeat(Math.min(value.split("\n").length - 1, 2));
+  if (typeof value === "number") return String(Math.round(value * 1000) / 1000);
+  return String(value).trim() || (value ? "\u2423" : "");
 }
 
 
@@ -144,10 +166,12 @@ const SIGNS = { ",": "comma", ".": "full-stop" };
 /** A token in words, for small type and for screen readers: a struck full stop is a speck, its name is not. */
 export function spelled(value, t) {
   if (isEnd(value)) return t("stage.end");
+  if (isBreak(value)) return t("sign.line-break");
   return value in SIGNS ? t(`sign.${SIGNS[value]}`) : shown(value);
 }
 
 export const isEnd = (value) => ENDS.has(value);
+export const isBreak = (value) => typeof value === "string" && /^\n+$/.test(value);
 export const isPad = (value) => PADS.has(value);
 export const isPunctuation = (value) => typeof value === "string" && /^[.,;:!?\u2026)\]]+$/.test(value);
 
@@ -164,4 +188,4 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
-const SVG_NAMES = new Set(["svg", "path", "circle", "rect", "line", "g", "polyline"]);
+const SVG_NAMES = new Set(["svg", "path", "circle", "rect", "line", "g", "polyline", "text"]);

@@ -2,9 +2,10 @@
 
 import { el, put, set } from "./dom.js";
 import * as pictures from "./picture_controls.js";
+import { sequence } from "./word_order.js";
 import { check } from "./url.js";
 
-/** mount(element, {settings, values, words, onchange, onpick}) -> {values, mark, picked, unpick, clear, set} */
+/** mount(element, {settings, values, words, onchange, onpick}) -> {values, mark, picked, unpick, told, clear, set} */
 export function mount(element, { settings, values, words, onchange, onpick, prefix = "s" }) {
   const state = {};
   const rows = new Map();
@@ -38,7 +39,7 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     const id = `${prefix}-${setting.name}`;
     const value = values[setting.name] ?? setting.default;
     state[setting.name] = value;
-    const control = CONTROLS[kindOf(setting)](setting, id, value, (v) => change(setting, v), words);
+    const control = CONTROLS[kindOf(setting)](setting, id, value, (v) => change(setting, v), words, () => pick(setting.name));
     const error = el("p", { class: "control-error", id: `${id}-error`, role: "alert", hidden: true });
     const help = setting.help && el("p", { class: "control-help", id: `${id}-help` }, setting.help);
     const group = el("div", { class: `control control-${kindOf(setting)}`, "data-setting": setting.name }, control.nodes, help, error);
@@ -54,7 +55,7 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
     const inputs = [...group.querySelectorAll("input, select, textarea")];
     inputs.forEach((i) => i.setAttribute("aria-describedby", [help && `${id}-help`, `${id}-error`].filter(Boolean).join(" ")));
     rows.set(setting.name, {
-      error, show: control.show, reset: control.reset, field: control.input, pick: picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); }), input: inputs[0], group,
+      error, show: control.show, reset: control.reset, told: control.told, field: control.input, pick: control.pick ?? (picker && ((on) => { picker.setAttribute("aria-pressed", String(on)); picker.textContent = words(on ? "control.picked" : "control.pick"); group.reveal(on); })), input: inputs[0], group,
       invalid: (yes) => {
         group.classList.toggle("refused", yes);
         inputs.forEach((i) => (yes ? i.setAttribute("aria-invalid", "true") : i.removeAttribute("aria-invalid")));
@@ -78,13 +79,22 @@ export function mount(element, { settings, values, words, onchange, onpick, pref
       row.invalid(true);
       if (folded && folded.contains(row.group)) folded.open = true;
       (row.field?.() ?? row.group.querySelector("textarea:not([hidden]), input:checked") ?? row.input)?.focus();
+      row.error.scrollIntoView({ block: "nearest" });
       return true;
     },
-    picked(value) {
-      if (picking) change(settings.find((s) => s.name === picking), value);
+    /** Cells chosen on the page, in the order in which they were; only a setting of orders keeps that. */
+    picked(cells) {
+      const setting = settings.find((s) => s.name === picking);
+      if (!setting) return;
+      if (setting.kind === "sequence") change(setting, cells.join(",") || setting.default);
+      else change(setting, cells.sort((a, b) => a - b).join(","));
     },
     unpick() {
       if (picking) pick(picking);
+    },
+    /** What the seed chose where a caption was left open. */
+    told(caption) {
+      for (const row of rows.values()) row.told?.(caption);
     },
     clear() {
       for (const row of rows.values()) {
@@ -110,12 +120,13 @@ function kindOf(setting) {
   }
   if (setting.kind === "int" || setting.kind === "float") return "slider";
   if (setting.kind === "bool") return "switch";
-  return ["words", "objects", "order"].includes(setting.kind) ? setting.kind : "text";
+  return ["words", "objects", "order", "sequence"].includes(setting.kind) ? setting.kind : "text";
 }
 
 const CONTROLS = {
   objects: pictures.objects,
   order: pictures.order,
+  sequence,
 
   segments(setting, id, value, change) {
     const radios = setting.choices.map((c, i) => el("input", {

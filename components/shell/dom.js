@@ -63,6 +63,26 @@ export const memory = {
   },
 };
 
+/** Keep something for the next page of this tab, or take what the last one left. */
+export const baton = {
+  leave(what) {
+    try {
+      sessionStorage.setItem("unfold.baton", JSON.stringify(what));
+    } catch {
+      // too large, or forbidden: then nothing is kept
+    }
+  },
+  take() {
+    try {
+      const text = sessionStorage.getItem("unfold.baton");
+      sessionStorage.removeItem("unfold.baton");
+      return JSON.parse(text);
+    } catch {
+      return null;
+    }
+  },
+};
+
 /** The items of a recorded run: its header, then its events. */
 export function lines(text) {
   return text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line));

@@ -1,26 +1,29 @@
 // One exhibit: controls, lanes, note line, timeline, inspector, and under them idea, claims and question.
 // All that a run says goes to the player; everything here is drawn from its state.
 
-import { el, lines, memory, named, outward, put, set } from "./dom.js";
+import { baton, el, lines, memory, named, outward, put, set } from "./dom.js";
 import { write } from "./url.js";
 import * as controls from "./controls.js";
 import * as claims from "../claim/claim.js";
 import { Player, expand, isPicture } from "../player/player.js";
 import * as table from "../player/table.js";
 import * as inspector from "../inspector/inspector.js";
+import { nodeOf } from "../inspector/node.js";
 import { placeOf } from "../inspector/square.js";
 import * as timeline from "../timeline/timeline.js";
 import { mountNote } from "../stage/note.js";
 import { mountStages } from "./stages.js";
 
 const SILENT_MS = 8000; // the server sends a beat every 5 s; without one for so long it is asked whether it lives
+const LOST_MS = 14000; // and without anything new for so long, though it lives, the run is given up
+const HUSH_MS = 1500; // a page that goes away in mid-run, and heard nothing for so long, did so because its line broke
 
 export function mount(element, { exhibit, asked, data, words, transport, link, say, keep, disconnected }) {
   const player = new Player();
   const usualLanes = exhibit.lanes.filter((l) => l.default).map((l) => l.id);
   const state = {
     seed: asked.seed ?? exhibit.seed ?? 1, lanes: asked.lanes ?? usualLanes, interventions: asked.interventions,
-    run: null, phase: "idle", started: 0, heard: 0, base: null, fork: null, beat: 0,
+    run: null, phase: "idle", started: 0, heard: 0, gone: false, broke: false, base: null, fork: null, beat: 0,
   };
   const mounts = [];
   const timers = [];
@@ -29,6 +32,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- the page
 
   const runButton = el("button", { type: "button", class: "run-button", onclick: () => (busy() ? stop() : run()) }, words("run.run"));
+  let lectureRun = null; // the same button where the controls are hidden
   const status = el("p", { class: "run-status", role: "status" });
   const seedField = el("input", { type: "text", inputmode: "numeric", class: "seed-field", "aria-label": words("run.seed"), value: String(state.seed), size: 7, maxlength: 16, onchange: () => setSeed(seedField.value) });
   const another = el("button", { type: "button", class: "button plain another", onclick: () => { setSeed(String(Math.floor(Math.random() * 9000) + 1)); run(); } }, words("run.another"));
@@ -40,12 +44,12 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const panel = controls.mount(settingsBox, {
     settings: exhibit.settings, values: { ...exhibit.recorded, ...asked.settings }, words,
     onchange: () => { remember(); drawStatus(); },
-    onpick: (name, on) => stages.set(on ? { pickBlanks: true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
+    onpick: (name, on) => stages.set(on ? { pickBlanks: kindOfSetting(name) === "sequence" ? "order" : true, value: panel.values()[name] } : { pickBlanks: false, blanks: null }),
   });
-  const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") },
-    el("div", { class: "run-box" }, runButton,
-      el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status),
-    settingsBox, laneBoxes);
+  const kindOfSetting = (name) => exhibit.settings.find((s) => s.name === name)?.kind;
+  const runBox = el("div", { class: "run-box" }, runButton,
+    el("div", { class: "seed-row" }, el("label", {}, `${words("run.seed")} `, seedField), another), seedError, status);
+  const controlsBox = el("section", { class: "controls", id: "panel-controls", "aria-label": words("panel.controls") }, settingsBox, laneBoxes);
 
   const whatIf = el("div", { class: "what-if", role: "status", hidden: true });
   const queueLine = el("div", { class: "queue-line", role: "status", hidden: true });
@@ -60,7 +64,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   const head = el("header", { class: "exhibit-head" },
     el("div", { class: "exhibit-name" },
-      el("p", { class: "crumbs" }, link("", words("header.atlas")), el("span", { "aria-hidden": "true" }, " › "), el("span", {}, wordOf("family", exhibit.family))),
+      el("p", { class: "crumbs" }, link("", words("header.atlas")), el("span", { "aria-hidden": "true" }, " › "), el("span", {}, wordOf("atlas.what", exhibit.map.what))),
       el("h1", { tabindex: -1 }, exhibit.title)),
     el("p", { class: "exhibit-line" }, exhibit.line),
     el("p", { class: "exhibit-meta" }, paperLinks(), el("span", {}, words(exhibit.minutes === 1 ? "exhibit.minute" : "exhibit.minutes", { n: exhibit.minutes }))));
@@ -79,9 +83,18 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     el("p", {}, words("credits.ours")));
   const page = el("main", { class: "exhibit", id: "unfold-main", "data-tab": "controls", "data-exhibit": exhibit.slug, "data-what": exhibit.map.what },
     head, el("div", { class: "workspace" }, controlsBox, center, inspectorBox), tabs, below, textBox, credits);
-  // a lecturer turns the pages of the idea beside the stage, not below it
-  if (asked.lecture) center.prepend(beatBox);
   set(element, page);
+  // on a phone Run comes before the stage, not two screens below it
+  const phone = matchMedia("(max-width: 767px)");
+  const placeRun = () => (phone.matches ? head.after(runBox) : controlsBox.prepend(runBox));
+  phone.addEventListener("change", placeRun);
+  placeRun();
+
+  /** A lecturer turns the pages of the idea above the stage, not below it. */
+  function lecture(on) {
+    (on ? center : below).prepend(beatBox);
+  }
+  if (asked.lecture) lecture(true);
 
   const claimCards = claims.mount(claimBox, { exhibit, strings: data.strings, transport });
   drawBeats();
@@ -112,7 +125,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- lanes on the stage
 
   const stages = mountStages(lanesBox, player, { lanes: state.lanes, strings: data.strings, options: { codes: data.codes } });
-  mounts.push(stages, mountNote(note, player));
+  mounts.push(stages, mountNote(note, player, { options: { names: true } }));
 
   function drawLanes() {
     stages.lanes(state.lanes);
@@ -133,17 +146,19 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   // ---- runs
 
   const busy = () => state.phase === "queued" || state.phase === "running";
+  const waits = () => busy() || state.phase === "stopping";
 
   function setSeed(text) {
     const good = /^\d{1,16}$/.test(text.trim()) && Number(text) <= Number.MAX_SAFE_INTEGER;
     seedError.hidden = good;
     seedField.toggleAttribute("aria-invalid", !good);
     if (!good) {
-      seedError.textContent = words("link.seed");
+      seedError.textContent = words("run.seed.bad");
       return false;
     }
     state.seed = Number(text);
     seedField.value = String(state.seed);
+    panel.told("");
     remember();
     drawStatus();
     return true;
@@ -169,6 +184,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     trouble.hidden = true;
     state.run = transport.run({ exhibit: exhibit.slug, settings: panel.values(), seed: state.seed, interventions: state.interventions, lanes });
     state.asked = { settings: JSON.stringify(panel.values()), seed: state.seed };
+    state.broke = false;
+    beatBox.show?.();
     state.started = state.heard = performance.now();
     state.pressed = performance.now();
     enter("running");
@@ -287,10 +304,14 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } else if (state.phase === "queued") enter("running");
     if (frame.refused) return refused(frame.refused);
     player.push(frame.events ? { ...frame, events: named(frame.events, exhibit) } : frame);
+    tell();
+    const broken = frame.events?.find((e) => e.kind === "failed");
     if (frame.failed) fail(frame.failed);
+    else if (broken) fail({ message: words("run.lane", { lane: laneTitle(broken.lane) }), fix: broken.fix });
+    if (frame.end && !player.ended) return; // frames before it are missing, and are being fetched
     if (frame.end) {
       state.took = performance.now() - state.started;
-      enter(frame.end.reason === "cancelled" ? "cancelled" : "over");
+      enter({ cancelled: "cancelled", failed: "failed" }[frame.end.reason] ?? "over");
       if (state.phase === "over") bothFutures();
     }
     if (state.seekTo != null && frame.end) {
@@ -298,6 +319,13 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       player.seek(state.seekTo);
       state.seekTo = null;
     }
+  }
+
+  /** A caption that was left open is the seed's: the run says which, and the control shows it. */
+  function tell() {
+    if (JSON.parse(state.asked.settings).caption) return;
+    const note = player.lanes.map((id) => player.events(id).slice(0, 8).find((e) => e.kind === "note" && e.args?.caption)).find(Boolean);
+    panel.told(note?.args.caption ?? "");
   }
 
   function refused({ field, message }) {
@@ -310,7 +338,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     } else if (!panel.mark(field, message)) fail({ message, fix: "" });
     else tab("controls");
     say(message);
-    if (!player.lanes.length) loadRecorded();
+    if (!player.lanes.length) loadRecorded().then((there) => there && player.seek(player.length));
   }
 
   function fail({ message, fix }) {
@@ -337,6 +365,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     const on = busy();
     runButton.textContent = on ? words("run.stop") : words("run.run");
     runButton.classList.toggle("stop", on);
+    if (lectureRun) lectureRun.textContent = runButton.textContent;
     queueLine.hidden = state.phase !== "queued";
     if (state.phase === "queued") {
       set(queueLine, el("span", {}, words(state.ahead === 0 ? "run.next" : "run.queued", { ahead: state.ahead })),
@@ -349,7 +378,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     else if (changed) text = words("run.changed");
     else if (state.phase === "recorded") text = [words("run.recorded"), state.recordedOn].filter(Boolean).join(" · ");
     else if (state.phase === "over") text = state.took ? words("run.over", { seconds: (state.took / 1000).toFixed(1) }) : "";
-    else if (["cancelled", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
+    else if (["cancelled", "failed", "stopping", "running"].includes(state.phase)) text = words(`run.${state.phase}`);
     status.textContent = text;
   }
 
@@ -358,14 +387,16 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(`whatif.${which}`));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(isPicture(canvas) && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
-    const picture = isPicture(canvas);
-    const key = `${picture ? "whatif.square" : "whatif"}.${forced.length > 1 ? "more" : "one"}`;
+    const graph = canvas?.kind === "graph";
+    const kind = isPicture(canvas) ? "whatif.square" : graph ? "whatif.node" : "whatif";
+    const place = last && (isPicture(canvas) ? placeOf : graph ? nodeOf : () => "")(words, canvas, last.cell);
+    const key = `${kind}.${forced.length > 1 ? "more" : "one"}`;
     set(whatIf,
-      el("p", {}, last ? words(key, { cell: last.cell + 1, place: picture && placeOf(words, canvas, last.cell), more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",
-        last && el("b", {}, String(last.value)), showing() && el("span", { class: "what-if-count" }, ` ${words(`${picture ? "whatif.square" : "whatif"}.${other === 1 ? "other" : "others"}`, { n: other || words("whatif.none") })}`)),
+      el("p", {}, last ? words(key, { cell: last.cell + 1, place, more: forced.length - 1, lane: laneTitle(last.lane) }) : words("whatif.seed"), " ",
+        last && el("b", {}, String(last.value)), showing() && el("span", { class: "what-if-count" }, ` ${words(`${kind}.${other === 1 ? "other" : "others"}`, { n: other || words("whatif.none") })}`)),
       el("div", { class: "what-if-tools" },
         showing() && el("div", { class: "futures", role: "group", "aria-label": words("whatif.futures") }, future("base"), future("fork")),
         el("button", { type: "button", class: "button plain what-if-back", onclick: backToOriginal }, words("whatif.back"))));
@@ -388,6 +419,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       }
       state.asked = { settings: JSON.stringify({ ...panel.values(), ...head.settings }), seed: head.seed ?? state.seed };
       state.recordedOn = head.date ?? "";
+      tell();
       enter(state.phase === "refused" ? "refused" : "recorded");
       return true;
     } catch (error) {
@@ -397,6 +429,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   async function begin() {
+    if (takeBaton()) return;
     const same = Object.entries(asked.settings).every(([k, v]) => v === (exhibit.recorded?.[k] ?? exhibit.settings.find((s) => s.name === k).default));
     const plain = !asked.interventions.length && same && (asked.seed ?? exhibit.seed) === exhibit.seed
       && state.lanes.every((l) => usualLanes.includes(l));
@@ -411,16 +444,24 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- beats
 
+  /** The stops whose sentences are true of the run that is shown. */
+  function fitting() {
+    const run = JSON.parse(state.asked?.settings ?? "{}");
+    return exhibit.beats.filter((b) => Object.entries(b.only ?? {}).every(([name, value]) => (run[name] ?? value) === value));
+  }
+
   function drawBeats() {
-    const { beats } = exhibit;
-    if (!beats.length) return;
+    if (!exhibit.beats.length) return;
     const text = el("p", { class: "beat-text" });
     const title = el("h2", { class: "section-title", id: "beats-title" });
     const look = el("p", { class: "beat-look" });
     const back = el("button", { type: "button", class: "button quiet", onclick: () => toBeat(state.beat - 1, true) }, words("beat.back"));
     const next = el("button", { type: "button", class: "button quiet", onclick: () => toBeat(state.beat + 1, true) }, words("beat.next"));
-    put(beatBox, title, text, look, el("div", { class: "beat-foot" }, back, next, el("button", { type: "button", class: "button plain", onclick: () => toBeat(state.beat, true) }, words("beat.show"))));
+    lectureRun = el("button", { type: "button", class: "button lecture-run", onclick: () => runButton.click() }, words("run.run"));
+    put(beatBox, title, text, look, el("div", { class: "beat-foot" }, lectureRun, back, next, el("button", { type: "button", class: "button plain", onclick: () => toBeat(state.beat, true) }, words("beat.show"))));
     beatBox.show = () => {
+      const beats = fitting();
+      state.beat = Math.min(state.beat, beats.length - 1);
       const beat = beats[state.beat];
       title.textContent = words("beat.title", { n: state.beat + 1, of: beats.length });
       text.textContent = beat.text;
@@ -432,11 +473,12 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   }
 
   function toBeat(i, move) {
-    if (i < 0 || i >= exhibit.beats.length) return false;
+    const beats = fitting();
+    if (i < 0 || i >= beats.length) return false;
     state.beat = i;
     beatBox.show();
     if (!move) return true;
-    const beat = exhibit.beats[i];
+    const beat = beats[i];
     const spot = find(beat.when);
     if (spot) {
       player.pause();
@@ -493,7 +535,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
 
   // ---- the rest
 
-  const narrow = () => matchMedia("(max-width: 767px)").matches;
+  const narrow = () => phone.matches;
 
   /** On a phone the inspector of a chosen word lies over the foot of the page, beside the word and not far below it. */
   function sheet(open) {
@@ -535,12 +577,9 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("force", branch),
     player.on("blanks", (cells) => {
       stages.set({ blanks: [...cells] });
-      panel.picked([...cells].sort((a, b) => a - b).join(","));
+      panel.picked([...cells]);
     }),
-    player.on("gap", async ({ run: id, from }) => {
-      const frames = await transport.refetch(id, from);
-      if (alive) frames.forEach((f) => receive(f));
-    }),
+    player.on("gap", catchUp),
     player.on("differs", () => {
       state.base = null;
       warn(words("run.differs"));
@@ -548,17 +587,56 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     player.on("select", (what) => sheet(Boolean(what) && narrow())),
   ];
   timers.push(setInterval(async () => {
-    if (!busy() && state.phase !== "stopping") return;
-    if (performance.now() - state.heard < SILENT_MS) return;
+    if (!state.gone && (!waits() || performance.now() - state.heard < SILENT_MS)) return;
     const lives = await transport.alive();
-    if (!alive || !(busy() || state.phase === "stopping")) return;
-    disconnected(!lives);
-    if (!lives) enter("cancelled");
+    if (!alive) return;
+    if (state.gone !== !lives) disconnected((state.gone = !lives)); // a server that went away may come back
+    if (!waits()) return;
+    if (!lives) {
+      state.broke = true;
+      enter("cancelled");
+    } else if (!(await catchUp()) && performance.now() - state.heard > LOST_MS) lost();
   }, 2000));
+
+  /** Fetch what did not arrive: a slow page merges frames, a broken line loses them. False if there is nothing new. */
+  async function catchUp() {
+    const id = state.run;
+    const frames = await transport.refetch(id, player.expected);
+    if (alive && id === state.run) frames.forEach(receive);
+    return frames.length > 0;
+  }
+
+  /** The line broke and the server has forgotten this run. */
+  function lost() {
+    if (!waits()) return;
+    state.broke = true;
+    enter("cancelled");
+    warn(words("run.lost"));
+  }
+
+  // Gradio reloads a page whose line broke as soon as the server answers again. What had arrived outlives that.
+  function leaveBaton() {
+    const broke = state.broke || (waits() && performance.now() - state.heard > HUSH_MS);
+    if (broke && player.length) baton.leave({ query: location.search, ...snapshot() });
+  }
+  addEventListener("pagehide", leaveBaton);
+
+  function takeBaton() {
+    const left = baton.take();
+    if (left?.query !== location.search) return false;
+    state.asked = left.asked;
+    player.load({ header: { trace: 1, ...left.header }, events: left.events });
+    player.seek(player.length);
+    enter("cancelled");
+    warn(words("run.lost"));
+    return true;
+  }
 
   // what lies over the foot of a phone's page has to be known to what scrolls above it
   const dock = center.querySelector(".dock");
-  const tall = new ResizeObserver(() => document.documentElement.style.setProperty("--dock", `${dock.offsetHeight}px`));
+  const tall = new ResizeObserver(() => {
+    for (const over of [document.documentElement, inspectorBox]) over.style.setProperty("--dock", `${dock.offsetHeight}px`);
+  });
   tall.observe(dock);
 
   if (asked.refused.length) say(words("link.refused"));
@@ -572,6 +650,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     key,
     query: () => write({ ...linkState(), at: player.playing || player.cursor.mode === "live" || player.cursor.at >= player.length ? null : player.cursor.at }, exhibit),
     retheme: () => mounts.forEach((m) => m.draw()),
+    lecture,
     player,
     destroy() {
       alive = false;
@@ -579,6 +658,8 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
       claimCards.destroy();
       off.forEach((f) => f());
       timers.forEach(clearInterval);
+      removeEventListener("pagehide", leaveBaton);
+      phone.removeEventListener("change", placeRun);
       tall.disconnect();
       player.pause();
       mounts.forEach((m) => m.destroy());

@@ -51,6 +51,7 @@ function say(toys, places) {
 export function objects(setting, id, value, change, words) {
   const { sizes, colours, shapes, places, most } = setting;
   let toys = read(value, setting) ?? new Map();
+  let usual = new Map(); // what the seed sets, as far as a run has told
   let at = null; // the place that is being set
   let home = 4;
   let last = { size: sizes.at(-1), colour: colours[0], shape: shapes[0] };
@@ -75,7 +76,11 @@ export function objects(setting, id, value, change, words) {
     return { what, root, radios, labels, options };
   }
 
+  /** Whoever changes the seed's scene goes on from it. */
+  const own = () => (toys.size ? toys : new Map(usual));
+
   function press(place) {
+    toys = own();
     const full = !toys.has(place) && toys.size >= most;
     hint.textContent = full ? words("control.objects.full", { n: most }) : "";
     if (full) return;
@@ -98,7 +103,7 @@ export function objects(setting, id, value, change, words) {
   }
 
   function take(place) {
-    const rest = new Map(toys);
+    const rest = new Map(own());
     rest.delete(place);
     if (at === place) at = null;
     give(rest);
@@ -117,7 +122,7 @@ export function objects(setting, id, value, change, words) {
     if (Number.isNaN(place) || event.altKey || event.ctrlKey || event.metaKey) return;
     const [r, c] = [Math.floor(place / 3), place % 3];
     const to = { ArrowRight: c < 2 && place + 1, ArrowLeft: c > 0 && place - 1, ArrowDown: r < 2 && place + 3, ArrowUp: r > 0 && place - 3, Home: r * 3, End: r * 3 + 2 }[event.key];
-    if ((event.key === "Delete" || event.key === "Backspace") && toys.has(place)) take(place);
+    if ((event.key === "Delete" || event.key === "Backspace") && own().has(place)) take(place);
     else if (typeof to === "number") {
       spots[home].tabIndex = -1;
       home = to;
@@ -129,8 +134,9 @@ export function objects(setting, id, value, change, words) {
   }
 
   function draw() {
+    board.toggleAttribute("data-usual", !toys.size && usual.size > 0);
     spots.forEach((spot, place) => {
-      const thing = toys.get(place);
+      const thing = own().get(place);
       set(spot, thing && toy(thing.shape, thing.colour, thing.size !== sizes.at(-1)));
       spot.setAttribute("aria-label", words("control.objects.place", { place: places[place].replace(/^\w+ the /, ""), toy: thing ? named(thing) : words("control.objects.empty") }));
       spot.setAttribute("aria-pressed", String(place === at));
@@ -159,6 +165,12 @@ export function objects(setting, id, value, change, words) {
 
   draw();
   return {
+    told: (text) => {
+      const found = read(text, setting) ?? new Map();
+      if (say(found, places) === say(usual, places)) return;
+      usual = found;
+      draw();
+    },
     nodes: [el("div", { class: "control-head" }, el("label", { for: id }, setting.label), reset), board, editor, hint, inWords],
     show,
     input: () => {
@@ -309,7 +321,7 @@ export function order(setting, id, value, change, words) {
   return { nodes: [choices, board], show, reset: (text) => { painting = false; painted = []; show(text); } };
 }
 
-function brush() {
+export function brush() {
   return svg("svg", { viewBox: "0 0 32 32", class: "order-path", "aria-hidden": "true" },
     svg("path", { d: "M5 25 C7 17 12 25 14 18 S20 12 22 9", fill: "none", style: `stroke:${orderColour(1, 4)}` }), svg("path", { d: "M20 11 L27 4", style: "stroke:var(--ink);stroke-width:3" }));
 }

@@ -16,15 +16,16 @@ export function mountPage(element, { data, transport }) {
   let themeInLink = asked.theme;
   let current = null;
 
-  const copy = el("button", { type: "button", class: "header-button copy-link", onclick: copyLink }, icon("link"), el("span", {}, words("header.copy")));
+  const copy = el("button", { type: "button", class: "header-button copy-link", "aria-label": words("header.copy"), onclick: copyLink }, icon("link"), el("span", {}, words("header.copy")));
   const switcher = el("button", { type: "button", class: "header-button theme-switch", onclick: () => setTheme(theme === "dark" ? "light" : "dark", true) }, icon("theme"));
   const keys = el("button", { type: "button", class: "header-button keys-button", "aria-label": words("header.keys"), title: words("header.keys"), onclick: () => help.showModal() }, icon("keys"));
+  const lecture = el("button", { type: "button", class: "header-button lecture-switch", onclick: toggleLecture }, icon("lecture"));
   const atlas = link("", words("header.atlas"), { class: "header-link" });
   const header = el("header", { class: "page-header" },
     el("div", { class: "header-inner" },
       link("", [wordmark(), el("span", { class: "wordmark" }, "unfold")], { class: "brand", "aria-label": words("header.home") }),
       el("nav", { "aria-label": words("header.nav") }, atlas),
-      el("div", { class: "header-tools" }, keys, switcher, copy)));
+      el("div", { class: "header-tools" }, lecture, keys, switcher, copy)));
   const banner = el("div", { class: "page-banners" });
   const stage = el("div", { class: "page-body" });
   const live = el("div", { class: "visually-hidden", "aria-live": "polite", role: "status" });
@@ -57,7 +58,8 @@ export function mountPage(element, { data, transport }) {
     asked = read(location.search, data, words);
     if (asked.theme) setTheme(asked.theme, false);
     const exhibit = data.exhibits.find((e) => e.slug === asked.exhibit);
-    document.documentElement.classList.toggle("lecture", asked.lecture);
+    paintLecture();
+    lecture.hidden = !exhibit;
     atlas.toggleAttribute("aria-current", !exhibit);
     copy.hidden = !exhibit;
     set(banner, asked.refused.length ? refusedLine(asked.refused) : null);
@@ -123,6 +125,25 @@ export function mountPage(element, { data, transport }) {
   watcher.observe(document.body, { attributes: true, attributeFilter: ["class"] });
   paintTheme();
 
+  // ---- lecture: large type, the idea above the stage, no controls
+
+  function paintLecture() {
+    document.documentElement.classList.toggle("lecture", asked.lecture);
+    lecture.setAttribute("aria-pressed", String(asked.lecture));
+    const name = words(asked.lecture ? "header.lecture.end" : "header.lecture");
+    lecture.setAttribute("aria-label", name);
+    lecture.title = name;
+  }
+
+  function toggleLecture() {
+    asked.lecture = !asked.lecture;
+    paintLecture();
+    current.lecture?.(asked.lecture);
+    if (window.self !== window.top) return;
+    const rest = location.search.replace(/[?&]lecture=1/, "").replace(/^&/, "?");
+    history.replaceState(null, "", asked.lecture ? `${rest || "?"}${rest ? "&" : ""}lecture=1` : rest || location.pathname);
+  }
+
   // ---- copy
 
   async function copyLink() {
@@ -149,12 +170,13 @@ export function mountPage(element, { data, transport }) {
   // ---- keys
 
   function helpDialog() {
-    const list = data.strings["keys.list"] ?? [];
+    const pairs = (name) => el("dl", {}, (data.strings[name] ?? []).map(([sign, what]) => [el("dt", {}, sign.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, what)]));
     const off = el("input", { type: "checkbox", role: "switch", id: "keys-on", checked: memory.get("keys") !== "off", onchange: () => memory.set("keys", off.checked ? "on" : "off") });
     return el("dialog", { class: "help", "aria-labelledby": "help-title" },
       el("h2", { id: "help-title" }, words("keys.title")),
-      el("dl", {}, list.map(([key, what]) => [el("dt", {}, key.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, what)])),
+      pairs("keys.list"),
       el("p", { class: "help-switch" }, el("label", { for: "keys-on" }, words("keys.letters")), off),
+      el("h2", {}, words("signs.title")), pairs("signs.list"),
       el("form", { method: "dialog" }, el("button", { class: "button" }, words("keys.close"))));
   }
 
@@ -197,6 +219,7 @@ function wordmark() {
 const ICONS = {
   theme: [["circle", { cx: 12, cy: 12, r: 8, fill: "none", stroke: "currentColor", "stroke-width": 1.6 }], ["path", { d: "M12 4 a8 8 0 0 1 0 16 z", fill: "currentColor" }]],
   link: [["path", { d: "M10 14 l4 -4 M8.5 11 l-2.2 2.2 a3.2 3.2 0 0 0 4.5 4.5 L13 15.5 M11 8.5 l2.2 -2.2 a3.2 3.2 0 0 1 4.5 4.5 L15.5 13", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round" }]],
+  lecture: [["path", { d: "M3.5 5 h17 M5 5 v9.5 h14 V5 M12 14.5 v2.5 M8.5 20 L12 17 L15.5 20", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linejoin": "round", "stroke-linecap": "round" }]],
   keys: [["path", { d: "M4 8 h16 v9 h-16 z M7 11 h.1 M10.3 11 h.1 M13.6 11 h.1 M17 11 h.1 M8.5 14 h7", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linejoin": "round", "stroke-linecap": "round" }]],
   note: [["circle", { cx: 12, cy: 12, r: 8.5, fill: "none", stroke: "currentColor", "stroke-width": 1.6 }], ["path", { d: "M12 11 v5 M12 8 v.1", stroke: "currentColor", "stroke-width": 1.8, "stroke-linecap": "round" }]],
 };

@@ -1,5 +1,5 @@
 // Which drawing belongs to which kind of canvas. A new kind is one file in stage/ and one line here: the file exports
-// mount(element, player, {strings, options: {lanes, …}}) -> {draw(), set?(change), destroy()} and draws the lanes it is
+// mount(element, player, {strings, options: {lanes, …}}) -> {draw(), set?(change), empty?(), destroy()} and draws the lanes it is
 // given from player.state(lane) and nothing else.
 
 import { el, put, set } from "./dom.js";
@@ -7,7 +7,7 @@ import * as gallery from "../stage/gallery.js";
 import * as series from "../stage/series.js";
 import * as tokens from "../stage/tokens.js";
 
-const KINDS = { tokens, grid: gallery, pyramid: gallery, series };
+const KINDS = { tokens, grid: gallery, pyramid: gallery, plane: gallery, graph: gallery, series };
 
 /** Draw the chosen lanes of a player, grouped by what draws their canvas: {draw(), set(change), lanes(ids), destroy()} */
 export function mountStages(element, player, { lanes, strings, options = {} }) {
@@ -26,6 +26,8 @@ export function mountStages(element, player, { lanes, strings, options = {} }) {
       const kind = [...groups.keys()].find((k) => KINDS[k] && KINDS[k] === KINDS[own]) ?? own;
       if (kind) groups.set(kind, [...(groups.get(kind) ?? []), lane]);
     }
+    // Between the click on Run and the first event a stage that can is emptied where it stands, and written anew.
+    if (!groups.size && shown.length && shown.every((m) => m.empty)) return shown.forEach((m) => m.empty());
     const now = JSON.stringify([...groups]);
     if (now === key) return;
     key = now;

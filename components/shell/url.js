@@ -61,7 +61,7 @@ export function write(state, exhibit) {
   const query = new URLSearchParams();
   if (exhibit) {
     query.set("exhibit", exhibit.slug);
-    if (state.seed !== exhibit.seed) query.set("seed", state.seed);
+    if (state.seed !== null && state.seed !== exhibit.seed) query.set("seed", state.seed);
     for (const s of exhibit.settings) {
       const value = state.settings[s.name];
       const usual = exhibit.recorded?.[s.name] ?? s.default;

@@ -1,13 +1,17 @@
-// The stage for pictures: lanes stand side by side, each picture at a whole multiple of 64 pixels.
+// The stage for pictures, planes and graphs: lanes stand side by side, each picture at a whole multiple of 64 pixels.
 
 import { words } from "../player/words.js";
+import { GraphLane } from "./graph.js";
 import { GridLane } from "./grid.js";
+import { PlaneLane } from "./plane.js";
 import { PyramidLane } from "./pyramid.js";
-import { shotsOf } from "./picture.js";
+import { Ink, shotsOf } from "./picture.js";
 
-const KINDS = { grid: GridLane, pyramid: PyramidLane };
+const KINDS = { graph: GraphLane, grid: GridLane, plane: PlaneLane, pyramid: PyramidLane };
 const UNIT = 64;
 const LEAST = 256; // narrower than this, lanes go below one another
+const ROOM = 25; // rem above and below a picture: head, scales, note and timeline
+const IDEA = 5; // rem more in a lecture, where the idea stands above it
 const QUICK_MS = 80; // changes that follow faster are states without tweens
 
 /**
@@ -16,7 +20,7 @@ const QUICK_MS = 80; // changes that follow faster are states without tweens
  * codes ({tokenizer: url of its sheet of patches}), side (of a picture in pixels; default what fits),
  * pickBlanks (squares of the finest map are picked: "blanks" is emitted with them), value (those picked at first, as
  * "18-21,26"), others ({lane: {cell: value}}: what stands there in the other future).
- * Returns {draw, set(options), destroy}.
+ * Returns {draw, set(options), empty(), destroy}: empty() takes everything off the squares until a new run begins.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
   const t = words(strings);
@@ -28,11 +32,13 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   let shape = "";
   let fitted = false; // measuring forces a layout: only when the room may have changed
   let quick = false;
+  let emptied = false;
   let changedAt = 0;
   let calm = 0;
 
   element.classList.add("uf-stage", "uf-pictures");
   element.replaceChildren();
+  const ink = new Ink(element);
 
   const ids = () => (settings.lanes ?? player.lanes).filter((id) => player.events(id)[0]?.canvases?.[0]?.kind in KINDS);
 
@@ -46,8 +52,9 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const room = (columns) => Math.floor((width - gap * (columns - 1)) / columns / UNIT) * UNIT;
     let columns = n;
     while (columns > 1 && room(columns) < LEAST) columns -= 1;
-    const tall = Math.floor((innerHeight - 25 * rem) / UNIT) * UNIT;
-    const least = (n === 1 && innerWidth >= 1800 ? 10 : 6) * UNIT;
+    const lecture = document.documentElement.classList.contains("lecture");
+    const tall = Math.floor((innerHeight - (ROOM + (lecture ? IDEA : 0)) * rem) / UNIT) * UNIT;
+    const least = (n === 1 && innerWidth >= 1800 ? 10 : lecture ? 5 : 6) * UNIT;
     const side = settings.side ?? Math.max(UNIT, Math.min(room(columns), Math.max(tall, least)));
     const beside = n === 1 && width - side - gap >= 13 * rem ? Math.floor(width - side - gap) : 0;
     const now = `${side} ${columns} ${beside} ${columns > 1 ? width : ""} ${globalThis.devicePixelRatio}`;
@@ -62,18 +69,18 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function draw() {
     pending = 0;
     const wanted = ids();
-    if (version !== player.version || [...lanes.keys()].join() !== wanted.join()) {
-      version = player.version;
+    if (!wanted.length && emptied) return; // the new run has not begun
+    emptied = false;
+    const Kind = (id) => KINDS[player.events(id)[0].canvases[0].kind];
+    if ([...lanes.keys()].join() !== wanted.join() || wanted.some((id) => !(lanes.get(id) instanceof Kind(id)))) {
       for (const lane of lanes.values()) lane.destroy();
       lanes.clear();
-      for (const id of wanted) {
-        const Lane = KINDS[player.events(id)[0].canvases[0].kind];
-        lanes.set(id, new Lane({ id, player, t, settings, shots, redraw: later, retool, pick }));
-      }
+      for (const id of wanted) lanes.set(id, new (Kind(id))({ id, player, t, settings, shots, ink, redraw: later, retool, pick }));
       element.replaceChildren(...[...lanes.values()].map((lane) => lane.root));
       shape = "";
       fitted = false;
-    }
+    } else if (version !== player.version) for (const lane of lanes.values()) lane.renew();
+    version = player.version;
     if (!fitted) fit();
     for (const lane of lanes.values()) lane.draw(quick || player.reducedMotion);
   }
@@ -85,10 +92,11 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   };
 
   function changed() {
+    if (emptied) return later();
     const now = performance.now();
     quick = now - changedAt < QUICK_MS;
     changedAt = now;
-    element.toggleAttribute("data-quick", quick);
+    if (quick) element.setAttribute("data-quick", "");
     clearTimeout(calm);
     calm = setTimeout(() => {
       quick = false;
@@ -121,6 +129,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   resize.observe(element);
   addEventListener("resize", remeasure);
   const themes = new MutationObserver(() => {
+    ink.forget();
     for (const lane of lanes.values()) lane.retheme();
     later();
   });
@@ -135,6 +144,11 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       if (change.pickBlanks === false) settings.picks = null;
       element.toggleAttribute("data-picking", Boolean(settings.pickBlanks));
       draw();
+    },
+    empty() {
+      if (emptied || !lanes.size) return;
+      emptied = true;
+      for (const lane of lanes.values()) lane.empty();
     },
     destroy() {
       off.forEach((f) => f());

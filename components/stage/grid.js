@@ -4,7 +4,7 @@
 import { expand } from "../player/player.js";
 import { make, short, shown } from "../player/words.js";
 import { Head, write } from "./head.js";
-import { callsOf, Frame, Ink, mark, sheetOf } from "./picture.js";
+import { callsOf, Frame, mark, sheetOf } from "./picture.js";
 import { fade, orderColour } from "./thread.js";
 
 const ROW = { under: 32, beside: 16 }; // squares of the tape in one row
@@ -12,12 +12,8 @@ const TAIL = 12; // squares of the thread that are still seen behind the newest
 const PATHS = ["off", "recent", "whole"];
 
 export class GridLane {
-  constructor({ id, player, t, settings, shots, redraw, retool, pick }) {
-    Object.assign(this, { id, player, t, settings, shots, redraw, pick });
-    this.keys = [];
-    this.links = new Map();
-    this.pointed = null;
-    this.sums = { at: -1, ms: new Map() };
+  constructor({ id, player, t, settings, shots, ink, redraw, retool, pick }) {
+    Object.assign(this, { id, player, t, settings, shots, ink, redraw, pick });
     this.head = new Head(t, player, id);
     this.frame = new Frame({
       onchoose: (cell) => this.#choose(cell),
@@ -26,16 +22,35 @@ export class GridLane {
     });
     this.tape = make("canvas", { class: "uf-tape", "aria-hidden": "true" });
     this.said = make("p", { class: "uf-spot" });
-    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", "proposed"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.guess = this.legend.lastElementChild;
     this.time = make("div", { class: "uf-shares", hidden: true });
     this.line = make("div", { class: "uf-words-line" }, this.legend, this.said);
     this.foot = make("div", { class: "uf-foot" }, make("p", { class: "uf-tape-name" }, t("picture.tape")), this.tape, this.line, this.time);
     if (settings.tools) this.line.append(this.#paths(retool));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "grid" }, this.head.root, make("div", { class: "uf-two" }, this.frame.root, this.foot));
-    this.ink = new Ink(this.root);
+    this.renew();
     this.tape.addEventListener("pointermove", (e) => this.#overTape(e));
     this.tape.addEventListener("pointerleave", () => player.emit("point", null));
     this.tape.addEventListener("click", (e) => { if (this.#tapeCell(e) != null) this.#choose(this.#tapeCell(e)); });
+  }
+
+  /** Another run on the same squares: nothing of the old one is known any more. */
+  renew() {
+    this.keys = [];
+    this.links = new Map();
+    this.pointed = null;
+    this.sums = { at: -1, ms: new Map() };
+    this.sheet = this.threadKey = this.tapeKey = this.shareKey = null;
+    this.guess.hidden = true; // until this run has made one
+  }
+
+  empty() {
+    this.head.empty();
+    this.frame.empty("masked");
+    this.tape.width += 0; // wipes it
+    this.time.hidden = true;
+    write(this.said, "");
   }
 
   #paths(retool) {
@@ -73,7 +88,6 @@ export class GridLane {
 
   /** Colours of the page changed: what is painted rather than styled is painted anew. */
   retheme() {
-    this.ink.forget();
     this.tapeKey = "";
   }
 
@@ -102,6 +116,7 @@ export class GridLane {
     this.#drawThread(state, w);
     this.#drawTape(state, w);
     this.#drawShares(state);
+    if (this.guess.hidden) this.guess.hidden = !state.cells.some((cell) => cell.state === "proposed");
     this.#say();
   }
 

@@ -18,6 +18,12 @@ export class Head {
     this.root = make("header", { class: "uf-lane-head" },
       make("div", { class: "uf-lane-left" }, this.title, make("span", { class: "uf-lane-facts" }, this.count, this.ms, this.more)),
       make("div", { class: "uf-lane-calls" }, this.dots, make("span", { class: "uf-lane-total", title: t("stage.calls.title") }, this.number, this.unit)));
+    // Watched rather than asked for at each change, which would lay the page out again.
+    new ResizeObserver(([{ contentRect }]) => {
+      this.narrow = contentRect.width < NARROW;
+      this.#lay();
+      this.#light();
+    }).observe(this.root);
   }
 
   /**
@@ -34,15 +40,31 @@ export class Head {
     write(this.number, String(state.calls));
     write(this.unit, unit);
     this.dots.setAttribute("aria-label", t("stage.dots", { n: state.calls, m: most }));
-    this.#lay(most, this.root.clientWidth < NARROW);
-    this.views.forEach((dot, i) => dot.classList.toggle("is-on", i < state.calls));
+    this.wanted = most;
+    this.#lay();
+    this.calls = state.calls;
+    this.#light();
+  }
+
+  /** A run that was asked for has done nothing yet. */
+  empty() {
+    for (const part of [this.count, this.ms, this.more]) write(part, "");
+    write(this.number, "0");
+    this.calls = 0;
+    this.#light();
+  }
+
+  #light() {
+    this.views?.forEach((dot, i) => dot.classList.toggle("is-on", i < this.calls));
   }
 
   // Many calls stand in rows, so that a dot stays a dot.
-  #lay(most, narrow) {
-    if (this.most === most && this.narrow === narrow) return;
-    Object.assign(this, { most, narrow });
-    const rows = Math.min(3, Math.ceil(most / (narrow ? ROW.narrow : ROW.wide)));
+  #lay() {
+    const most = this.wanted;
+    const key = `${most} ${this.narrow}`;
+    if (!most || key === this.key) return;
+    this.key = key;
+    const rows = Math.min(3, Math.ceil(most / (this.narrow ? ROW.narrow : ROW.wide)));
     const columns = Math.ceil(most / rows);
     const gap = Math.min(11, 220 / columns);
     const r = Math.min(gap * 0.36, 3.6);

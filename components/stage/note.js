@@ -5,7 +5,7 @@ import { isPunctuation, make } from "../player/words.js";
 const QUIET_MS = 2000;
 const DRAFTS = new Set(["draft", "guess", "old", "struck", "gone", "was"]);
 
-/** Draw the latest note. The visible line changes at once; a screen reader hears at most one every two seconds. */
+/** Draw the latest note; options.names: say whose it is where lanes stand side by side. The visible line changes at once; a screen reader hears at most one every two seconds. */
 export function mountNote(element, player, { options = {} } = {}) {
   const line = make("p", { class: "uf-note-text", "aria-hidden": "true", lang: options.lang ?? "en" });
   const voice = make("p", { class: "uf-hidden", "aria-live": "polite", role: "status" });
@@ -30,8 +30,9 @@ export function mountNote(element, player, { options = {} } = {}) {
     const key = `${note?.lane} ${note?.n} ${said}`;
     if (key === last) return;
     last = key;
-    line.replaceChildren(...pieces(said, note?.args ?? {}, note?.key ?? ""));
-    speak(said);
+    const whose = options.names && said && player.lanes.length > 1 ? player.title(note.lane) : "";
+    line.replaceChildren(...(whose ? [make("span", { class: "uf-note-lane" }, whose)] : []), ...pieces(said, note?.args ?? {}, note?.key ?? ""));
+    speak(whose ? `${whose}: ${said}` : said);
   }
 
   const off = player.on("change", draw);

@@ -94,6 +94,12 @@ async function decode({ dtype, data, shape }) {
   }
 }
 
+/** A preview as the address of an image; null if it is none. */
+export function addressOf({ dtype, data }) {
+  const sound = MIME[dtype] && typeof data === "string" && data.length <= MAX_DATA && /^[A-Za-z0-9+/=]+$/.test(data);
+  return sound ? `data:${MIME[dtype]};base64,${data}` : null;
+}
+
 function pixels(bytes, [h, w, channels = 1]) {
   const out = new ImageData(w, h);
   for (let i = 0; i < h * w; i++) {
@@ -234,6 +240,17 @@ export class Frame {
       if (part < 1) this.timer = requestAnimationFrame(step);
     };
     step(start);
+  }
+
+  /** Take everything off the picture, and leave the squares in one state. */
+  empty(state) {
+    this.stop();
+    this.#stroke(null);
+    Object.assign(this, { shown: null, whole: "" });
+    this.path.replaceChildren();
+    for (const square of this.squares) {
+      for (const name of square.getAttributeNames()) if (name.startsWith("data-") && name !== "data-cell") mark(square, name, name === "data-state" && state);
+    }
   }
 
   get pen() {

@@ -5,17 +5,14 @@ import { expand } from "../player/player.js";
 import { make, short, shown } from "../player/words.js";
 import { sentence } from "./grid.js";
 import { Head, write } from "./head.js";
-import { callsOf, Frame, Ink, mark } from "./picture.js";
+import { callsOf, Frame, mark } from "./picture.js";
 import { orderColour } from "./thread.js";
 
 const VIEWS = ["picture", "residual"];
 
 export class PyramidLane {
-  constructor({ id, player, t, settings, shots, redraw, pick }) {
-    Object.assign(this, { id, player, t, settings, shots, redraw, pick });
-    this.keys = new Map();
-    this.pointed = null;
-    this.pinned = null; // {k, view}: a scale that the reader holds on to; else the newest is shown
+  constructor({ id, player, t, settings, shots, ink, redraw, pick }) {
+    Object.assign(this, { id, player, t, settings, shots, ink, redraw, pick });
     this.head = new Head(t, player, id);
     this.frame = new Frame({
       onchoose: (cell) => this.#choose(cell),
@@ -33,21 +30,37 @@ export class PyramidLane {
       make("div", { class: "uf-board" }, this.strip, make("div", { class: "uf-sight" }, this.map, make("span", { "aria-hidden": "true" }, t("picture.mask.name")))),
       make("div", { class: "uf-words-line" }, this.mapText, this.said, make("div", { class: "uf-line-tools" }, this.other, this.follow)));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "pyramid" }, this.head.root, make("div", { class: "uf-two" }, this.frame.root, this.foot));
-    this.ink = new Ink(this.strip);
+    this.renew();
     this.strip.addEventListener("pointermove", (e) => this.#overTile(e));
     this.strip.addEventListener("pointerleave", () => player.emit("point", null));
     this.strip.addEventListener("keydown", (e) => this.#stripKey(e));
   }
 
+  /** Another run on the same maps: nothing of the old one is known any more. */
+  renew() {
+    this.keys = new Map();
+    this.pointed = null;
+    this.pinned = null; // {k, view}: a scale that the reader holds on to; else the newest is shown
+    this.otherShot = this.mapKey = this.nestKey = null;
+    this.retheme();
+  }
+
+  empty() {
+    this.head.empty();
+    this.frame.empty("open");
+    for (const { canvas } of (this.tiles ?? []).flat()) canvas.width += 0; // wipes it
+    write(this.said, "");
+  }
+
   resize(side, room) {
     this.side = side;
     this.room = room;
-    this.tileKey = "";
+    this.sides = null;
+    this.retheme();
   }
 
   retheme() {
-    this.ink.forget();
-    this.tileKey = "";
+    for (const { canvas } of (this.tiles ?? []).flat()) canvas.key = null;
   }
 
   destroy() {
@@ -60,6 +73,7 @@ export class PyramidLane {
     const key = JSON.stringify(state.canvas.shape);
     if (key === this.shapeKey) return;
     this.shapeKey = key;
+    this.sides = null;
     let first = 0;
     this.scales = state.canvas.shape.map(([h, w], k) => {
       const scale = { k, h, w, first, count: h * w };
@@ -232,6 +246,8 @@ export class PyramidLane {
     const lines = { over: this.ink.get("over"), paper: this.ink.get("line") };
     const ink = this.ink.get("ink");
     const lit = this.lit;
+    // Measured together and once: each measure after a change would lay the page out again.
+    this.sides ??= new Map(this.tiles.flat().map(({ root }) => [root, root.clientWidth || 32]));
     this.scales.forEach((scale, k) => {
       const held = this.#held(state, scale);
       mark(this.labels[k], "data-now", k === newest && !state.done);
@@ -239,7 +255,7 @@ export class PyramidLane {
         const shot = this.shots.latest(this.id, [view], state.n, k);
         const bitmap = this.shots.bitmap(shot);
         const on = this.view.k === k && this.view.view === view;
-        const key = `${shot?.n ?? ""} ${Boolean(bitmap)} ${this.pointed} ${on} ${this.tileKey} ${this.side} ${this.room} ${lit ? lit.size : ""}`;
+        const key = `${shot?.n ?? ""} ${Boolean(bitmap)} ${this.pointed} ${on} ${lit ? lit.size : ""}`;
         mark(root, "aria-pressed", String(on));
         mark(root, "data-chosen", k === this.view.k);
         mark(root, "data-state", shot ? "shown" : held ? "held" : "open");
@@ -247,7 +263,7 @@ export class PyramidLane {
         mark(root, "aria-disabled", !shot);
         if (canvas.key === key) continue;
         canvas.key = key;
-        const side = root.clientWidth || 32;
+        const side = this.sides.get(root);
         canvas.width = canvas.height = Math.round(side * ratio);
         const pen = canvas.getContext("2d");
         pen.scale(ratio, ratio);
@@ -343,7 +359,8 @@ export class PyramidLane {
     const s = this.scales[lit];
     const name = lit === 0 ? "picture.mask.first" : s.first === 1 ? "picture.mask.one" : "picture.mask";
     const said = this.t(name, { h: s.h, w: s.w, n: s.first });
-    write(this.mapText, said);
+    const kept = state.cells.slice(s.first, s.first + s.count).some((cell) => cell.state === "given");
+    write(this.mapText, kept ? `${said} ${this.t("picture.given")}` : said);
     mark(this.map, "aria-label", said);
   }
 

@@ -1,16 +1,17 @@
 // The stage for words: each lane is a page of a book. Blanks keep their width, every word has a second line for
 // the draft that was struck out, so nothing moves while the model writes.
 
-import { isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
+import { isBreak, isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
 import { Head } from "./head.js";
 import { fade, orderColour, route } from "./thread.js";
+import { Tree } from "./tree.js";
 
 const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn: "\u21ba" };
 
 /**
  * Draw the text lanes of a player.
- * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false),
- * blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future),
+ * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false;
+ * "order": their sequence counts, and `value` has it), blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future),
  * title (of `lane`, instead of the trace's own). Returns {draw, set(options), destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
@@ -133,24 +134,33 @@ class Page {
     // Blanks are picked in the finished story, whatever moment the player shows.
     const state = settings.pickBlanks ? player.stateAt(this.id, player.events(this.id).length - 1) : player.state(this.id);
     this.root.toggleAttribute("data-picking", Boolean(settings.pickBlanks));
+    this.root.toggleAttribute("data-ordering", settings.pickBlanks === "order");
     this.root.toggleAttribute("data-drafts", player.lane(this.id).draftNets.size > 0);
     this.root.toggleAttribute("data-done", Boolean(state.done));
     this.head.root.hidden = settings.heads === false;
     const grid = t("stage.grid", { title: player.title(this.id), n: state.cells.length });
     if (this.grid.getAttribute("aria-label") !== grid) this.grid.setAttribute("aria-label", grid);
-    if (settings.pickBlanks && !this.picked) {
+    if (settings.pickBlanks === "order") this.picked ??= new Set(/^\d/.test(settings.value) ? settings.value.split(",").map(Number) : []);
+    else if (settings.pickBlanks && !this.picked) {
       this.picked = new Set(state.cells.flatMap((cell, i) => (cell.blank ? [i] : [])));
     }
     this.#drawHead(state);
     this.#drawCells(state);
     if (this.stale) this.#fit();
+    const { widest } = player.lane(this.id);
+    if (widest && !this.tree) {
+      this.root.append((this.tree = new Tree(t)).root);
+      this.grid.style.removeProperty("--rows");
+      this.reserveKey = null;
+    }
     this.#reserveHeight(state);
     this.#drawThread(state);
+    this.tree?.draw(state, widest);
   }
 
   #drawHead(state) {
     const { t, player } = this;
-    const written = (n) => (state.open ? t("stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
+    const written = (n) => (state.open ? t(n === 1 ? "stage.written.one" : "stage.written", { n }) : t("stage.blanks", { n, m: state.blanks }));
     this.head.draw(state, {
       said: this.settings.pickBlanks && this.picked ? t("stage.picked", { n: this.picked.size }) : written(state.written),
       widest: written(state.open ? 99 : state.blanks),
@@ -171,7 +181,8 @@ class Page {
 
   #drawCells(state) {
     const count = this.#visible(state);
-    const key = state.open ? `open ${count}` : state.cells.map((c, i) => (c.blank ? "_" : isPunctuation(c.value) ? "," : i)).join(" ");
+    const form = (c, i) => (c.blank && !state.open ? "_" : isBreak(held(c, state)) ? "/" : hugs(held(c, state), state) ? "," : i);
+    const key = state.open && !state.canvas?.spaced ? `open ${count}` : state.cells.slice(0, count).map(form).join(" ");
     const focus = this.player.selection;
     while (this.views.length < count) this.views.push(this.#makeCell(this.views.length));
     for (let i = 0; i < count; i++) this.#drawCell(this.views[i], state.cells[i], state, focus?.lane === this.id && focus.cell === i);
@@ -186,12 +197,16 @@ class Page {
     const groups = [];
     for (let i = 0; i < count; i++) {
       const cell = state.cells[i];
-      const hugs = isPunctuation(cell.value) && (!cell.blank || state.open);
-      if (hugs && groups.length) groups[groups.length - 1].push(this.views[i].root);
+      const flows = !cell.blank || state.open;
+      if (flows && groups.length && hugs(held(cell, state), state)) groups[groups.length - 1].push(this.views[i].root);
       else groups.push([this.views[i].root]);
+      // what follows a line break begins a line, and a word of its own
+      if (flows && isBreak(held(cell, state))) groups.push(null, []);
     }
+    const filled = groups.filter((roots) => roots === null || roots.length);
     // Unchanged groups stay in the document: a page that grows moves only its last word.
-    const nodes = groups.map((roots) => {
+    const nodes = filled.map((roots) => {
+      if (!roots) return make("span", { class: "uf-line-end", role: "presentation" });
       const old = roots[0].parentElement;
       if (old?.classList.contains("uf-word") && old.children.length === roots.length && roots.every((r, i) => old.children[i] === r)) return old;
       return make("span", { class: "uf-word", role: "presentation" }, ...roots);
@@ -217,9 +232,10 @@ class Page {
     const picking = this.settings.pickBlanks;
     const i = Number(view.root.dataset.cell);
     const picked = picking && this.picked.has(i);
+    const turn = picked && picking === "order" ? [...this.picked].indexOf(i) + 1 : 0;
     const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done && !picking;
     const other = picking ? null : this.settings.others?.[this.id]?.[i] ?? null;
-    const key = `${fresh} ${chosen} ${picking} ${picked} ${this.settings.badges} ${state.open} ${other}`;
+    const key = `${fresh} ${chosen} ${picking} ${picked} ${turn} ${this.settings.badges} ${state.open} ${other}`;
     if (view.cell === cell && view.key === key) return;
     view.cell = cell;
     view.key = key;
@@ -237,6 +253,8 @@ class Page {
     root.toggleAttribute("data-fresh", fresh);
     root.toggleAttribute("data-blank", cell.blank && !state.open);
     root.toggleAttribute("data-punct", isPunctuation(value) && (!cell.blank || state.open));
+    root.toggleAttribute("data-part", Boolean(state.canvas?.spaced) && hugs(value, state) && !isPunctuation(value) && (!cell.blank || state.open));
+    root.toggleAttribute("data-break", isBreak(value));
     root.toggleAttribute("data-end", isEnd(value));
     root.toggleAttribute("data-pad", isPad(value));
     root.toggleAttribute("data-forced", cell.origin === "forced");
@@ -252,7 +270,7 @@ class Page {
     root.toggleAttribute("data-other", below);
     text(view.struck, below ? spelled(other, this.t) : struck);
     // A mark and a number share one corner; the mark goes first.
-    text(view.badge, this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
+    text(view.badge, turn ? String(turn) : this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
     root.setAttribute("aria-label", this.#name(i, cell, look, value, picked));
     if (cell.blank && !state.open && wordChanged) this.#shrink(view);
     if (state.open && wordChanged) this.stale = true;
@@ -267,7 +285,8 @@ class Page {
     if (p != null) parts.push(t("cell.p", { p: Number(p).toFixed(2) }));
     if (cell.struck) parts.push(t("cell.struck", { value: spelled(cell.struck, t) }));
     if (cell.state === "committed") parts.push(t("cell.call", { n: cell.call }));
-    if (this.settings.pickBlanks) parts.push(t(picked ? "cell.picked" : "cell.kept"));
+    if (this.settings.pickBlanks === "order" && picked) parts.push(t("cell.turn", { n: [...this.picked].indexOf(i) + 1 }));
+    else if (this.settings.pickBlanks) parts.push(t(picked ? "cell.picked" : "cell.kept"));
     return parts.join(", ");
   }
 
@@ -339,16 +358,21 @@ class Page {
       for (const cell of last.cells) {
         const word = shown(cell.value);
         if (!word || isPad(word)) continue;
-        const hugs = isPunctuation(word);
-        const w = measure(word, font) + (hugs ? 3 : px * 0.7);
-        if (!hugs && used + w - px * 0.41 > this.page.clientWidth) {
+        const joins = hugs(cell.value, state);
+        if (isBreak(cell.value)) {
+          rows += 1 + 2 / 13; // a line and the gap that its end takes: .5 of 3.25 rem
+          used = 0;
+          continue;
+        }
+        const w = measure(word, font) + (joins ? 3 : px * 0.7);
+        if (!joins && used + w - px * 0.41 > this.page.clientWidth) {
           rows += 1;
           used = w;
         } else used += w;
       }
       lines = rows;
     }
-    this.grid.style.setProperty("--rows", String(Math.max(lines, 1)));
+    (this.tree ? this.root : this.grid).style.setProperty("--rows", String(Math.max(lines, 1)));
     this.stale = true;
     this.#fit();
   }
@@ -356,7 +380,8 @@ class Page {
   // ---- thread
 
   #drawThread(state) {
-    const show = this.settings.thread !== false && !this.settings.pickBlanks;
+    // A search decides in leaps, backwards: its tree tells more than a thread would.
+    const show = this.settings.thread !== false && !this.settings.pickBlanks && !this.tree;
     const open = state.open ? " open" : "";
     const key = show ? `${state.decisions.length} ${Boolean(state.done)} ${this.rows?.length} ${this.flow}${open}` : "off";
     if (key === this.threadKey) return;
@@ -484,6 +509,16 @@ class Page {
 
 function distance(a, b) {
   return a && b ? Math.hypot(a.x - b.x, a.top - b.top) : Infinity;
+}
+
+/** Does this value stand close behind the one before it? Where values carry their own spaces, those say so. */
+function hugs(value, state) {
+  return state.canvas?.spaced ? typeof value === "string" && !/^ /.test(value) && !isEnd(value) : isPunctuation(value);
+}
+
+/** The word that a cell shows, whoever put it there; where no word is a part of another, only what it holds counts. */
+function held(cell, state) {
+  return state.canvas?.spaced ? cell.value ?? cell.replacement ?? cell.draft : cell.value;
 }
 
 /** Set text only when it differs; tells whether it did. */

@@ -16,6 +16,7 @@ const ICONS = {
   more: "M2 7h2.4v2.4H2z M6.8 7h2.4v2.4H6.8z M11.6 7H14v2.4h-2.4z",
 };
 const PAD = 12;
+const WRITTEN = { plane: "jump", graph: "variable", series: "latent" }; // what one commit is called there
 
 const icon = (name) => make("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, make("path", { d: ICONS[name] }));
 
@@ -40,7 +41,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const firsts = player.lanes.map((id) => player.events(id));
     const canvas = firsts.find(([begin]) => begin?.canvases)?.[0].canvases[0];
     const phase = firsts.flatMap((events) => events.find((e) => e.kind === "phase")?.unit ?? []).at(0);
-    unit.options[2].textContent = t(isPicture(canvas) ? "timeline.step.place" : canvas?.kind === "series" ? "timeline.unit.step" : "timeline.step.commit");
+    unit.options[2].textContent = t(`timeline.step.${isPicture(canvas) ? "place" : WRITTEN[canvas?.kind] ?? "commit"}`);
     unit.options[3].textContent = phase ? t(`timeline.unit.${phase}`) : t("timeline.step.phase");
   }
   const clock = choose(t("timeline.clock"), ["event", "calls", "clock"].map((c) => [c, t(`timeline.clock.${c}`)]), player.clock, (v) => player.setClock(v));
@@ -136,7 +137,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       if (event.kind === "forward" && lane.sideNets.has(event.net)) return;
       if (event.kind === "forward") marks.push({ at, kind: "forward", main: !lane.draftNets.has(event.net), event });
       else if (event.kind === "note") marks.push({ at, kind: "note" });
-      else if (event.kind in RANK) {
+      // In a plane all walkers step at once, some refused, some not: one mark a step.
+      else if (event.kind in RANK && (lane.kind !== "plane" || event.kind === "commit")) {
         const { call } = lane.index[item.n];
         const cells = (event.cells ?? []).reduce((a, c) => a + (Array.isArray(c) ? c[1] - c[0] : 1), 0);
         if (last && last.group === item.group && Math.abs(last.at - at) < 0.01) {

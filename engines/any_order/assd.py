@@ -23,7 +23,7 @@ import numpy as np
 
 from engines.any_order import page as pages
 from engines.any_order.ngram import ContextNGram
-from engines.any_order.page import NET, Page, ask, chart, forward
+from engines.any_order.page import Page, ask, chart, forward
 from engines.events import Accept, Commit, Event, Measure, Note, Phase, Propose, Reject, Steps, Withdraw
 from engines.noise import Draw, Noise
 from engines.runtime import Meter, Net
@@ -64,7 +64,7 @@ def fill(
     page: Page, s: SimpleNamespace, noise: Noise, meter: Meter, rule: Rule, counts: ContextNGram | None = None
 ) -> Steps:
     """The decoding loop, on any page: rounds of draft, oracle pass and verdicts until no blank is left."""
-    net = meter.net(NET)
+    net = meter.net(page.net)
     rounds = 0
     while page.left:
         cells = page.left[: s.k]
@@ -107,8 +107,7 @@ def _judge(
         u, stays = noise.accept([cell], [r])[0]
         forced = noise.forced(cell)
         truth = pages.truth(meter, page, [cell])[0]
-        charts = {"q": [chart(page.words, P[j], x[j])], "p": [chart(page.words, Q[j], x[j])],
-                  "truth": [chart(page.words, truth, x[j])]}
+        charts = pages.charts(page.words, x[j], q=P[j], p=Q[j], truth=truth)
         verdict: dict[str, Any] = {"cells": [cell], "p": [float(Q[j][x[j]])], "q": [float(P[j][x[j]])], "ratio": [r],
                                    "u": [u]}
         word = page.words[x[j]]
@@ -173,7 +172,7 @@ def one_by_one(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
 
 
 def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
-    net: Net = meter.net(NET)
+    net: Net = meter.net(page.net)
     steps = 0
     while page.left:
         cell = page.left[0]
@@ -186,7 +185,7 @@ def fill_one_by_one(page: Page, s: SimpleNamespace, noise: Noise, meter: Meter) 
         page.write(cell, y.index)
         yield Commit(cells=[cell], values=[page.words[y.index]], p=[y.p], entropy=[entropy(q)],
                      origin="forced" if y.forced else "sampled",
-                     dists={"p": [chart(page.words, q, y.index)], "truth": [chart(page.words, truth, y.index)]})
+                     dists=pages.charts(page.words, y.index, p=q, truth=truth))
     return pages.summary(page, net, steps)
 
 

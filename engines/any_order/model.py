@@ -21,6 +21,8 @@ from engines.nn import (
     Block,
     Cache,
     Layer,
+    Past,
+    Step,
     closed_entries,
     common_prefix,
     count_parameters,
@@ -30,6 +32,7 @@ from engines.nn import (
     rotary_table,
     rotate,
     split_heads,
+    widen,
 )
 
 PAD, END, BOS, MASK = 0, 1, 2, 3
@@ -108,8 +111,46 @@ class Network(nn.Module):
             )
         return F.linear(norm(x, self.norm), self.embed) + self.closed
 
-    def session(self) -> "Session":
-        return Session(self)
+    def run(
+        self,
+        cells: Tensor,
+        values: Tensor,
+        targets: Tensor,
+        layers: Sequence[Layer],
+        mask: Tensor,
+        cache: Cache | Past,
+        start: int = 0,
+    ) -> Tensor:
+        """Logits (T, V) at places targets (T,), after content of values (n,) at places cells (n,) joined the cache.
+
+        start: content rows in the cache; mask (n + T, keys).
+        """
+        places = torch.cat([cells, targets])
+        given = torch.cat([F.embedding(values, self.embed), self.blank.expand(targets.shape[0], -1)])
+        x, turn = (F.embedding(places, self.place) + given)[None], self.turn[places]
+        for i, layer in enumerate(layers):
+            last = i + 1 == len(layers)
+            x = two_streams(x, layer, self.config["heads"], turn, mask, cells.shape[0], last, cache, i, start)
+        return F.linear(norm(x[0], self.norm), self.embed) + self.closed
+
+    def step(
+        self, cells: Tensor, values: Tensor, targets: Tensor, mask: Tensor, held: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (T, V) as from `run`, and what the content adds to a cache `held`; mask (n + T, capacity + n)."""
+        past = Past(held)
+        return self.run(cells, values, targets, layers_of(self.blocks), mask, past), past.added()
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Three cells become known, four are asked for."""
+        held = Session(self).cache.kv
+        mask = widen(oracle_mask(5, 0, [5] * 4, 2), 3, held.shape[-2])
+        return torch.arange(2, 5), torch.full((3,), END), torch.arange(5, 9), mask, held
+
+    # Which sizes of the example are free: by input, then by dimension.
+    free = {0: {0: "new"}, 1: {0: "new"}, 2: {0: "asked"}, 3: {0: "rows", 1: "seen"}}
+
+    def session(self, step: Step | None = None) -> "Session":
+        return Session(self, step)
 
 
 def two_streams(
@@ -120,7 +161,7 @@ def two_streams(
     mask: Tensor,
     content: int,
     last: bool,
-    cache: Cache | None = None,
+    cache: Cache | Past | None = None,
     depth: int = 0,
     start: int = 0,
 ) -> Tensor:
@@ -147,9 +188,10 @@ class Session:
     now, content rows and queries}.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, step: Step | None = None):
+        """step: an evaluation of `network.step` by something faster than torch."""
         config = network.config
-        self.network = network
+        self.network, self.step = network, step
         self.heads, self.length = config["heads"], config["length"]
         self.layers = layers_of(network.blocks)
         self.cache = Cache(config["layers"], self.heads, self.length + 1, config["width"] // self.heads)
@@ -220,21 +262,10 @@ class Session:
             alone = torch.arange(1 + len(known)) < 1
             mask, places, tokens = torch.cat([alone[None], mask]), [0, *places], [BOS, *tokens]
         where = torch.tensor(places)
-        x = F.embedding(where, network.place)[None]
-        x[0, : len(tokens)] += F.embedding(torch.tensor(tokens, dtype=torch.long), network.embed)
-        x[0, len(tokens) :] += network.blank
-        turn = network.turn[where]
-        for i, layer in enumerate(self.layers):
-            x = two_streams(
-                x,
-                layer,
-                self.heads,
-                turn,
-                mask,
-                len(tokens),
-                last=i + 1 == len(self.layers),
-                cache=self.cache,
-                depth=i,
-                start=start + 1,
-            )
-        return F.linear(norm(x[0], network.norm), network.embed) + network.closed
+        values, new, held = torch.tensor(tokens, dtype=torch.long), len(tokens), start + 1
+        if not self.step:
+            return network.run(where[:new], values, where[new:], self.layers, mask, self.cache, held)
+        mask = widen(mask, held, self.length + 1)
+        logits, added = self.step(where[:new], values, where[new:], mask, self.cache.kv)
+        self.cache.kv[..., held : held + new, :] = added
+        return logits

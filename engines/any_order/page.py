@@ -1,45 +1,80 @@
 """What the any-order lanes share: a story with blanks, the known cells in rank order, and events of a call.
 
-sigma: the order of decoding. Visible cells come first, ascending; blanks follow, ascending (the protocol that
-the network was trained with, 2504.20456: one order for each set of blanks). END stands behind the last cell,
-always visible, so the network knows the length and is never asked for it.
+sigma: the order of decoding. Visible cells come first, ascending; blanks follow, ascending (the protocol of
+2504.20456, one order for each set of blanks, with which the net `subset` was trained) or in another order, which
+the net `ordered` has learned. END stands behind the last cell, always visible, so the network knows the length and
+is never asked for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from engines import weights
+from engines.any_order import orders
 from engines.errors import Refused
 from engines.events import Begin, Forward, spans
 from engines.exhibit import Cells
 from engines.noise import Noise
 from engines.runtime import Meter, Net
 from engines.sampling import top
-from engines.worlds import stories
-
-WORDS = stories.VOCAB
-NET = "any_order/subset"
-IDS = {w: i for i, w in enumerate(WORDS) if i > stories.MASK}
+from engines.worlds import shakespeare, stories
+from engines.worlds.texts import STORIES, Text
 
 
-def vocabulary() -> dict[str, int]:
+@dataclass(frozen=True)
+class Voice:
+    """A kind of text with the nets that fill its pages: one for the paper's order, one for all others."""
+
+    text: Callable[[], Text]
+    net: str
+    ordered: str
+
+    def stored(self) -> bool:
+        return weights.has(self.net)
+
+
+NET, ORDERED = "any_order/subset", "any_order/ordered"
+# What the setting `text` can name. Of Shakespeare one net learned both orders.
+VOICES: dict[str, Voice] = {
+    "stories": Voice(lambda: STORIES, NET, ORDERED),
+    "shakespeare": Voice(shakespeare.text, "any_order/shakespeare", "any_order/shakespeare"),
+}
+
+
+def voice(s: SimpleNamespace) -> Voice:
+    """What these settings ask for; an exhibit that offers one text only has no such setting."""
+    return VOICES[getattr(s, "text", "stories")]
+
+
+def text_of(s: SimpleNamespace) -> Text:
+    return voice(s).text()
+
+
+def vocabulary(s: SimpleNamespace) -> dict[str, int]:
     """The words that a user may force, with their ids."""
-    return IDS
+    return text_of(s).inner
 
 
 @dataclass
 class Page:
-    """A story being filled. known: (cell, id) in rank order, the first `prompt` of them were given."""
+    """A text being filled. blanks: in the order of decoding. known: (cell, id) in rank order, `prompt` were given.
+
+    kind: the text's world; None on a table model, which has words only.
+    """
 
     length: int
     blanks: list[int]
     known: list[tuple[int, int]]
     prompt: int
-    words: tuple[str, ...] = WORDS
+    words: Sequence[str]
+    kind: Text | None = None
+    net: str = NET
 
     @property
     def left(self) -> list[int]:
@@ -59,27 +94,32 @@ class Page:
 
 def open_page(s: SimpleNamespace, noise: Noise) -> Page:
     """The page that these settings and this seed describe. s: story, blanks, pattern, share."""
-    ids = story(s, noise.seed)
+    kind, ids = text_of(s), story(s, noise.seed)
     n = len(ids)
-    blanks = Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)
-    visible = [c for c in range(n) if c not in set(blanks)]
+    blanks = {*(Cells.list(s.blanks) or draw_blanks(s.pattern, s.share, n, noise)), *orders.painted(s.order)}
+    visible = [c for c in range(n) if c not in blanks]
     known = [(c, ids[c]) for c in visible] + [(n, stories.END)]
-    return Page(n, sorted(blanks), known, len(known))
+    return Page(n, orders.arrange(blanks, s.order, noise), known, len(known), kind.words, kind, net_of(s))
+
+
+def net_of(s: SimpleNamespace) -> str:
+    """The net that learned the paper's order, or the one that learned several, for all others."""
+    return voice(s).net if s.order == "ascending" else voice(s).ordered
 
 
 def story(s: SimpleNamespace, seed: int) -> list[int]:
-    """The ids of the user's own words, or of the story that this seed draws from the test range."""
-    if s.story:
-        return stories.encode(s.story)
-    ids = stories.sample([stories.TEST[seed % len(stories.TEST)]])[0]
-    return [int(i) for i in ids if i > stories.MASK]
+    """The ids of the user's own words, or of the text that this seed draws, which no network was trained on."""
+    kind = text_of(s)
+    return kind.encode(s.story) if s.story else [i for i in kind.passage(seed) if i != kind.end]
 
 
-def check_story(text: str) -> list[int]:
-    """The ids of a typed story. Raises Refused for unknown words and for one that does not fit the page."""
-    ids = stories.encode(text)
-    if len(ids) >= stories.LENGTH:
-        raise Refused(f"this story has {len(ids)} words and signs; a page holds {stories.LENGTH - 1}")
+def check_story(text: str, s: SimpleNamespace) -> list[int]:
+    """The ids of a typed text. Raises Refused for unknown words and for one that does not fit the page."""
+    kind = text_of(s)
+    ids = kind.encode(text)
+    if len(ids) >= kind.length:
+        has = "text has {} pieces" if kind.spaced else "story has {} words and signs"
+        raise Refused(f"this {has.format(len(ids))}; a page holds {kind.length - 1}")
     return ids
 
 
@@ -98,15 +138,15 @@ def together(s: SimpleNamespace, seed: int) -> None:
     n = len(story(s, seed))
     if n < 2:
         raise Refused(f"the story has {n} cells; write at least two words", "story")
-    if blanks := Cells.list(s.blanks):
-        if blanks[-1] >= n:
-            raise Refused(f"blanks: cell {blanks[-1]} does not exist; this story has cells 0 to {n - 1}", "blanks")
+    for name, cells in (("blanks", Cells.list(s.blanks)), ("order", orders.painted(s.order))):
+        if cells and max(cells) >= n:
+            raise Refused(f"{name}: cell {max(cells)} does not exist; this story has cells 0 to {n - 1}", name)
 
 
 def begin(page: Page, title: str, meter: Meter, role: str) -> Begin:
     visible = [(c, v) for c, v in page.known if c < page.length]
-    return Begin(title=title, canvases=[{"id": "story", "kind": "tokens", "shape": [page.length]}],
-                 nets=[meter.card(NET, role)],
+    kind = page.kind or STORIES
+    return Begin(title=title, canvases=[kind.canvas(page.length)], nets=[meter.card(page.net, role)],
                  given={"cells": spans(c for c, _ in visible), "values": [page.words[v] for _, v in visible]})
 
 
@@ -126,29 +166,36 @@ def ask(net: Net, page: Page, targets: list[int], drafts: list[tuple[int, int]] 
 def forward(net: Net, page: Page, targets: list[int], mode: str) -> Forward:
     """The call just made; END's cell lies behind the canvas and is left out."""
     last = getattr(net.session, "last", {"reads": [], "computes": [c for c, _ in page.known] + targets})
-    return net.forward(
-        sorted(c for c in last["reads"] if c < page.length),
-        sorted({c for c in last["computes"] if c < page.length}), targets, mode,
-    )
+    # ascending, but for blanks, which stand in the order of decoding: each sees the drafts before it
+    place = dict(zip(page.blanks, sorted(page.blanks), strict=True))
+    computes = sorted({c for c in last["computes"] if c < page.length}, key=lambda c: place.get(c, c))
+    return net.forward(sorted(c for c in last["reads"] if c < page.length), computes, targets, mode)
 
 
 def truth(meter: Meter, page: Page, cells: list[int]) -> list[np.ndarray | None]:
-    """p(cell | everything written) by the grammar, None where the page is no longer a story of it."""
-    if page.words is not WORDS or meter.quiet:
+    """p(cell | everything written) by the grammar, None where there is none or the page is no longer a story of it."""
+    if page.kind is None or page.kind.grammar is None or meter.quiet:
         return [None] * len(cells)
     with meter.preview():
-        visible = page.ids()
-        if not np.isfinite(stories.automaton().log_prob_visible(visible)):
+        visible, grammar = page.ids(), page.kind.grammar()
+        if not np.isfinite(grammar.log_prob_visible(visible)):
             return [None] * len(cells)
-        p = stories.automaton().marginals(visible)
+        p = grammar.marginals(visible)
         return [p[c] for c in cells]
 
 
-def chart(words: tuple[str, ...], p: np.ndarray | None, x: int) -> dict[str, Any]:
-    return top(p, words, always=[x]) if p is not None else {"top": [], "rest": 0.0}
+def chart(words: Sequence[str], p: np.ndarray, x: int) -> dict[str, Any]:
+    return top(p, words, always=[x])
+
+
+def charts(words: Sequence[str], x: int, **named: np.ndarray | None) -> dict[str, list[dict[str, Any]]]:
+    """Bar charts of one cell by name; what nobody knows (None) is left out."""
+    return {name: [chart(words, p, x)] for name, p in named.items() if p is not None}
 
 
 def summary(page: Page, net: Net, rounds: int) -> dict[str, Any]:
-    """What Done says: cost, its bound, and whether the filled page is a story of the grammar."""
-    whole = page.words is WORDS and not page.left and stories.automaton().is_valid(page.ids())
-    return {"blanks": len(page.blanks), "calls": net.calls, "nfe": net.nfe, "rounds": rounds, "valid": bool(whole)}
+    """What Done says: cost, its bound, and, where there is a grammar, whether the filled page is a story of it."""
+    out = {"blanks": len(page.blanks), "calls": net.calls, "nfe": net.nfe, "rounds": rounds}
+    if page.kind is None or page.kind.grammar is None:
+        return out
+    return out | {"valid": not page.left and bool(page.kind.grammar().is_valid(page.ids()))}

@@ -41,7 +41,7 @@ def caption_note(objects: Tensor) -> Note:
     return Note(key="mar.asked", args={"caption": text}, text=f"The caption: {text}." if text else "An empty table.")
 
 
-def vocabulary() -> dict[Any, int]:
+def vocabulary(s: SimpleNamespace) -> dict[Any, int]:
     """The codes that a user may force in the picture of codes."""
     return {code: code for code in range(CODES)}
 

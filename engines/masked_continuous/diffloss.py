@@ -128,6 +128,7 @@ class Head(nn.Module):
     def __init__(self, channels: int, condition: int, layers: int, width: int):
         super().__init__()
         self.channels = channels
+        self.config = {"channels": channels, "condition": condition, "layers": layers, "width": width}
         self.enter = nn.Linear(channels, width)
         self.time_up = nn.Linear(FREQUENCIES, width)
         self.time_down = nn.Linear(width, width)
@@ -164,6 +165,13 @@ class Head(nn.Module):
             x = step(x, told)
         shift, scale = self.last_tell(told).chunk(2, dim=-1)
         return self.leave(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=EPS), 1 + scale))
+
+    step = denoise
+    free = {0: {0: "tokens"}, 1: {0: "tokens"}}
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        """Three tokens."""
+        return torch.zeros(3, self.config["channels"]), torch.zeros(3, self.config["width"])
 
 
 def guided(out: Tensor, w: float) -> Tensor:

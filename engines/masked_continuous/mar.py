@@ -91,8 +91,7 @@ def _denoise(
         if i in moments:
             believed[i] = x_0
 
-    x = head(z, start, steps, ours(S), w, rule.tau, watch, nfe=S * (1 + rule.pair))
-    head.calls += S - 1  # one metered call, S evaluations
+    x = head(z, start, steps, ours(S), w, rule.tau, watch, nfe=S * (1 + rule.pair), calls=S)
     yield head.forward(reads=[], computes=cells, predicts=cells, mode="step")
     for i, x_0 in believed.items():
         assert paint

@@ -33,6 +33,7 @@ from engines.scene_settings import asked
 from engines.worlds import scenes
 
 SHOWN = 5
+PICTURES = 2  # decoded in a run, the last included: a decode costs half a set, and patches stand for codes until then
 
 
 def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
@@ -64,7 +65,7 @@ def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         yield _told(k, K, cells, hidden)
         yield Measure(name="guidance", value=guidance_at(rule.guidance, rule.schedule, m, PLACES), unit="", x=k)
         yield Measure(name="places_a_call", value=(PLACES - m) / net.calls, unit="places per call", x=net.calls)
-        if m:
+        if m and (k + 1) % -(-K // PICTURES) == 0:
             yield from paint.preview("picture", k, partial(_decode, ids.clone()))
         yield Phase(unit="set", index=k, of=K, state="end", cells=spans(cells))
     yield from paint.final(ids, list(range(PLACES)), K)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from engines.captions import ObjectTokens, cover
 from engines.masked_continuous.diffloss import EPS, Head, Schedule, guided, ours, sample
-from engines.nn import count_parameters, split_heads
+from engines.nn import Step, count_parameters, split_heads
 
 NET, TWIN = "masked_continuous/mar", "masked_continuous/maskgit"
 VAE, VQ = "tokenizers/vae", "tokenizers/vq"
@@ -137,6 +137,23 @@ class Autoencoder(nn.Module):
             return self.norm_b(self.blocks[-1](x, wanted + self.slots))
         return self.norm_b(self.blocks[-1](x))[:, self.slots :]
 
+    def step(self, tokens: Tensor, visible: Tensor, prefix: Tensor, place: Tensor, wanted: Tensor) -> Tensor:
+        """`forward` with everything given."""
+        return self(tokens, visible, prefix, place, wanted)
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Five of the places are visible, three are asked for, guided."""
+        objects = torch.full((2, 4, 4), -1)
+        visible, wanted = torch.arange(5).expand(2, 5), torch.arange(5, 8).expand(2, 3)
+        return self.blank(2, 5), visible.clone(), *cast(tuple[Tensor, Tensor], self.told(objects)), wanted.clone()
+
+    def blank(self, rows: int, count: int) -> Tensor:
+        """Visible tokens that mean nothing."""
+        return torch.zeros(rows, count, dtype=torch.long)
+
+    # Which sizes of the example are free: by input, then by dimension.
+    free = {0: {1: "visible"}, 1: {1: "visible"}, 4: {1: "wanted"}}
+
     def transform(
         self, x: Tensor, visible: Tensor, prefix: Tensor, place: Tensor | None, wanted: Tensor | None
     ) -> Tensor:
@@ -173,8 +190,11 @@ class Mar(Autoencoder):
         z = self.transform(self.enter(tokens), visible, prefix, place, wanted)
         return z + (self.place_z if wanted is None else self.place_z[wanted])
 
-    def session(self) -> "MarSession":
-        return MarSession(self)
+    def blank(self, rows: int, count: int) -> Tensor:
+        return torch.zeros(rows, count, self.config["channels"])
+
+    def session(self, step: Step | None = None, head: Step | None = None) -> "MarSession":
+        return MarSession(self, step, head)
 
 
 class Masked(Autoencoder):
@@ -204,8 +224,8 @@ class Masked(Autoencoder):
         z = self.transform(self.enter(tokens), visible, prefix, place, wanted)
         return F.linear(self.leave(z), self.embed, self.bias)
 
-    def session(self) -> "Session":
-        return Session(self)
+    def session(self, step: Step | None = None) -> "Session":
+        return Session(self, step)
 
 
 NETWORKS = (Mar, Masked)
@@ -216,8 +236,9 @@ class Session:
 
     cache_bytes = 0
 
-    def __init__(self, network: Autoencoder):
-        self.network = network
+    def __init__(self, network: Autoencoder, step: Step | None = None):
+        """step: an evaluation of `network.step` by something faster than torch."""
+        self.network, self.step = network, step
         self.params = count_parameters(network)
         self.reset()
 
@@ -227,10 +248,7 @@ class Session:
     def warm(self) -> None:
         objects = torch.full((1, 4, 4), -1)
         for pair in (False, True):
-            self(self._blank(1), torch.zeros(1, 1, dtype=torch.long), objects, pair)
-
-    def _blank(self, count: int) -> Tensor:
-        return torch.zeros(1, count, dtype=torch.long)
+            self(self.network.blank(1, 1), torch.zeros(1, 1, dtype=torch.long), objects, pair)
 
     def __call__(
         self, tokens: Tensor, visible: Tensor, objects: Tensor, pair: bool, wanted: Tensor | None = None
@@ -246,23 +264,25 @@ class Session:
         if pair:
             tokens, visible = torch.cat([tokens, tokens]), torch.cat([visible, visible])
             wanted = None if wanted is None else torch.cat([wanted, wanted])
-        return self.network(tokens, visible, prefix, place, wanted)
+        if self.step is None or place is None:
+            return self.network(tokens, visible, prefix, place, wanted)
+        if wanted is None:
+            wanted = torch.arange(self.network.length).expand(len(tokens), -1)
+        return self.step(tokens, visible, prefix, place, wanted)
 
 
 class MarSession(Session):
     """The backbone of a `Mar`; its head is a session of its own, counted by itself."""
 
-    def __init__(self, network: Mar):
-        super().__init__(network)
-        self.head = HeadSession(network.head)
+    def __init__(self, network: Mar, step: Step | None = None, head: Step | None = None):
+        """head: an evaluation of `network.head.denoise` by something faster than torch."""
+        super().__init__(network, step)
+        self.head = HeadSession(network.head, head)
         self.params -= self.head.params
 
     def warm(self) -> None:
         super().warm()
         self.head.warm()
-
-    def _blank(self, count: int) -> Tensor:
-        return torch.zeros(1, count, cast(Mar, self.network).config["channels"])
 
 
 class HeadSession:
@@ -270,8 +290,8 @@ class HeadSession:
 
     cache_bytes = 0
 
-    def __init__(self, head: Head):
-        self.head = head
+    def __init__(self, head: Head, step: Step | None = None):
+        self.head, self.step = head, step or head.denoise
         self.params = count_parameters(head)
         self.reset()
 
@@ -294,11 +314,11 @@ class HeadSession:
             self._clocks[schedule] = self.head.clock(torch.tensor(schedule.times))
         clocks, heard, n = self._clocks[schedule], self.head.hear(z), len(start)
         if len(z) == n:
-            return sample(schedule, lambda x, i: self.head.denoise(x, clocks[i] + heard), start, noise, tau, watch)
+            return sample(schedule, lambda x, i: self.step(x, clocks[i] + heard), start, noise, tau, watch)
 
         # Both halves of a pair start from the same noise and hear of the same eps, so the rows without a caption
         # could only differ in their variance, which nobody reads: they are evaluated at the others' x.
         def denoise(x: Tensor, i: int) -> Tensor:
-            return guided(self.head.denoise(torch.cat([x, x]), clocks[i] + heard), w)[:n]
+            return guided(self.step(torch.cat([x, x]), clocks[i] + heard), w)[:n]
 
         return sample(schedule, denoise, start, noise, tau, watch)

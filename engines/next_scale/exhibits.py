@@ -32,7 +32,7 @@ def _nets(s: SimpleNamespace) -> list[str]:
     return [NET, TOKENIZER]
 
 
-def codes() -> dict[Any, int]:
+def codes(s: SimpleNamespace) -> dict[Any, int]:
     """What a user may force a cell to: any code of the codebook."""
     return {code: code for code in range(CODES)}
 
@@ -48,7 +48,7 @@ VAR = Exhibit(
         links={"paper": "https://arxiv.org/abs/2404.02905", "code": "https://github.com/FoundationVision/VAR"},
     ),
     family="next_scale",
-    map={"what": "picture codes", "order": "coarse to fine", "at_once": "a whole scale", "revisable": False},
+    map={"what": "pictures", "order": "coarse to fine", "at_once": "a whole scale", "revisable": False},
     settings=(
         CAPTION,
         Float(name="guidance", default=DEFAULTS["guidance"], min=0, max=6, step=0.5, label="Guidance",
@@ -89,8 +89,8 @@ VAR = Exhibit(
              look="inspector", when={"kind": "phase", "lane": "var", "index": 3}),
         Beat(text="Coarser scales are not computed again: their keys and values wait in the cache.",
              look="timeline", when={"kind": "phase", "lane": "var", "index": 5}),
-        Beat(text="Six calls against 64. The last scale alone has as many codes as the picture drawn row by row.",
-             look="claim", when={"kind": "done", "lane": "var"}),
+        Beat(text="All six scales take six calls, against 64. The last scale alone has as many codes as the picture "
+             "drawn row by row.", look="claim", when={"kind": "done", "lane": "var"}),
     ),
     question=Question(
         text="The 64 codes of the last scale are drawn independently. What keeps the two halves of one cube from "
@@ -100,7 +100,7 @@ VAR = Exhibit(
                    why="All 64 codes see the same blurred picture. A mistake of this kind would be seen at the first "
                    "scales, where a code covers a whole cube."),
             Answer(text="Each code sees the codes to its left",
-                   why="That is the raster lane. Inside a scale no code knows what its neighbours drew."),
+                   why="That is the lane row by row. Inside a scale no code knows what its neighbours drew."),
             Answer(text="A final pass repairs the colours", why="There is none: the sixth call is the last."),
         ),
     ),
@@ -135,7 +135,8 @@ VAR = Exhibit(
               paper={"value": None, "unit": "", "where": "section 3.2, algorithm 1"},
               measure=claims.more_scales_less_error),
     ),
-    difficulty=2, minutes=4, seed=1,
+    difficulty=2, minutes=4, seed=40,
+    why_this_seed="four toys, none like another, three of them side by side",
 )
 
 EXHIBITS = (VAR,)

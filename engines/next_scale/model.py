@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.captions import OBJECTS, ObjectTokens, cover
-from engines.nn import count_parameters, split_heads
+from engines.nn import Cache, Past, Step, count_parameters, split_heads, widen
 
 EPS = 1e-6
 LOG_100 = math.log(100)
@@ -76,7 +76,7 @@ class Block(nn.Module):
         x: Tensor,
         modulation: Sequence[Tensor],
         mask: Tensor | None,
-        cache: "tuple[Cache, int, int] | None" = None,
+        cache: tuple[Cache | Past, int, int] | None = None,
     ) -> Tensor:
         """x (B, T, d) -> the same shape; mask (T, keys) bool, None where every row may see every key."""
         gain1, gain2, scale1, scale2, shift1, shift2 = modulation
@@ -220,29 +220,49 @@ class Network(nn.Module):
             x = block(x, modulation, self.mask)
         return self.read_out(x[:, self.prefix - 1 :], scale, shift)
 
-    def session(self, rows: int = 2) -> "Session":
+    def run(
+        self, x: Tensor, modulations: Sequence[Sequence[Tensor]], mask: Tensor | None, cache: Cache | Past, start: int
+    ) -> Tensor:
+        """x (B, T, d) after all blocks, of rows that stand at `start` of a cache."""
+        for depth, block in enumerate(self.layers):
+            x = block(x, modulations[depth], mask, (cache, depth, start))
+        return x
+
+    def step(
+        self, x: Tensor, modulations: Tensor, scale: Tensor, shift: Tensor, mask: Tensor, held: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) of rows x (B, T, d), and what they add to a cache `held`.
+
+        modulations (layers, 6, B, 1, d), scale and shift (B, 1, d) of the caption; mask (T, capacity + T).
+        """
+        past = Past(held)
+        x = self.run(x, [six.unbind(0) for six in modulations.unbind(0)], mask, past, 0)
+        return self.read_out(x, scale, shift), past.added()
+
+    def example(self) -> tuple[Tensor, ...]:
+        """The second scale of a guided picture."""
+        prefix, _ = self.condition(*self.nothing())
+        modulations, scale, shift = self.modulations(prefix)
+        held, new = self.session().cache.kv, 4
+        mask = widen(torch.ones(new, self.prefix + new, dtype=torch.bool), self.prefix, held.shape[-2])
+        return torch.zeros(2, new, self.head.in_features), stacked(modulations), scale, shift, mask, held
+
+    # Which sizes of the example are free: by input, then by dimension.
+    free = {0: {1: "new"}, 4: {0: "new", 1: "seen"}}
+
+    def nothing(self) -> tuple[Tensor, Tensor]:
+        """An empty caption and its null twin: what a guided picture asks for at least."""
+        caption = torch.full((2, 4, 4), -1) if self.prefix > 1 else torch.zeros(2, dtype=torch.long)
+        return caption, torch.tensor([True, False])
+
+    def session(self, rows: int = 2, step: Step | None = None) -> "Session":
         """A decoding of `rows` pictures at once; guidance needs two rows a picture."""
-        return Session(self, rows)
+        return Session(self, rows, step)
 
 
-class Cache:
-    """Keys and values of all rows of all scales, allocated once: (layers, B, H, P + L - 1, e) each, float32."""
-
-    def __init__(self, layers: int, rows: int, heads: int, length: int, size: int, like: Tensor):
-        self.k = torch.zeros(layers, rows, heads, length, size, device=like.device)
-        self.v = torch.zeros(layers, rows, heads, length, size, device=like.device)
-
-    @property
-    def bytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
-
-    def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put k, v (B, H, T, e) at `start` and return all that is known up to their end."""
-        rows, stop = k.shape[0], start + k.shape[2]
-        keys, values = self.k[layer, :rows, :, :stop], self.v[layer, :rows, :, :stop]
-        keys[:, :, start:] = k
-        values[:, :, start:] = v
-        return keys, values
+def stacked(modulations: Sequence[Sequence[Tensor]]) -> Tensor:
+    """What the caption does to every block, as one tensor (layers, 6, B, 1, d)."""
+    return torch.stack([torch.stack(list(six)) for six in modulations])
 
 
 class Session:
@@ -252,8 +272,9 @@ class Session:
     {"reads": cells whose keys came from the cache, "computes": cells computed now}.
     """
 
-    def __init__(self, network: Network, rows: int = 2):
-        self.network = network
+    def __init__(self, network: Network, rows: int = 2, step: Step | None = None):
+        """step: an evaluation of `network.step` by something faster than torch."""
+        self.network, self.step = network, step
         self.params = count_parameters(network)
         self._allocate(rows)
         self.reset()
@@ -261,7 +282,7 @@ class Session:
     def _allocate(self, rows: int) -> None:
         c = cast(dict[str, int], self.network.config)
         length = len(self.network.scale_of)
-        self.cache = Cache(c["layers"], rows, c["heads"], length, c["width"] // c["heads"], self.network.position)
+        self.cache = Cache(c["layers"], c["heads"], length, c["width"] // c["heads"], rows)
 
     @property
     def cache_bytes(self) -> int:
@@ -275,8 +296,7 @@ class Session:
 
     def warm(self) -> None:
         """The first call of every scale of one picture, guided."""
-        caption = torch.full((2, 4, 4), -1) if self.network.prefix > 1 else torch.zeros(2, dtype=torch.long)
-        keep = torch.tensor([True, False])
+        caption, keep = self.network.nothing()
         for k, p in enumerate(self.network.scales):
             self(k, torch.zeros(2, p * p, cast(int, self.network.config["channels"])), caption, keep)
         self.reset()
@@ -299,6 +319,8 @@ class Session:
                 self._allocate(self.rows)
             self.prefix, self.place = net.condition(caption, keep)
             self.modulations, self.scale, self.shift = net.modulations(self.prefix)
+            if self.step:
+                self.stacked = stacked(self.modulations)
         if not self.done <= k < len(net.scales):
             raise ValueError(f"scale {k} was asked for; the next one is {self.done} of {len(net.scales)}")
         begin, stop = net.span(self.done)[0], net.span(k)[1]
@@ -312,10 +334,16 @@ class Session:
             start = net.prefix - 1 + begin
             x = net.word(canvas) + where + net.level[net.scale_of[start : start + stop - begin]]
         end = start + x.shape[1]
-        # One scale sees all that is known and itself, so only several at once need the mask.
-        mask = None if k == self.done else net.mask[start:end, :end]
-        for depth, block in enumerate(net.layers):
-            x = block(x, self.modulations[depth], mask, (self.cache, depth, start))
+        if self.step:
+            held = self.cache.kv[:, :, : self.rows]
+            seen = widen(net.mask[start:end, :end], start, held.shape[-2])
+            logits, held[..., start:end, :] = self.step(x, self.stacked, self.scale, self.shift, seen, held)
+            logits = logits[:, begin - stop :]
+        else:
+            # One scale sees all that is known and itself, so only several at once need the mask.
+            mask = None if k == self.done else net.mask[start:end, :end]
+            x = net.run(x, self.modulations, mask, self.cache, start)
+            logits = net.read_out(x[:, begin - stop :], self.scale, self.shift)
         self.done = k + 1
         self.last = {"reads": list(range(begin)), "computes": list(range(begin, stop))}
-        return net.read_out(x[:, begin - stop :], self.scale, self.shift)
+        return logits

@@ -81,11 +81,12 @@ def var(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         with torch.inference_mode():
             f_hat = tokenizer.add(f_hat, k, torch.from_numpy(r_k)[None])
         yield _told(k, p_k, open_, ends[k] - p_k * p_k)
-        yield from paint.preview("residual", k, partial(running.change, f_hat))
         if k + 1 < s.stop:
+            yield from paint.preview("residual", k, partial(running.change, f_hat))
             yield from paint.preview("picture", k, lambda decoder: running.now)
         yield Phase(unit="scale", index=k, of=K, state="end", cells=spans(cells))
-    yield from paint.final(f_hat, list(range(ends[s.stop - 1])), s.stop - 1)
+    image = yield from paint.final(f_hat, list(range(ends[s.stop - 1])), s.stop - 1)
+    yield from paint.preview("residual", s.stop - 1, lambda decoder: image[None] - running.now)
     drawn_cells = sum(c not in known for c in range(ends[s.stop - 1]))
     return {"calls": net.calls, "nfe": net.nfe, "scales": s.stop, "cells": drawn_cells,
             "objects": scenes.caption_text(request.caption[0])}

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,8 @@ import numpy as np
 
 from engines import stats
 from engines.events import Accept, Begin, Commit, Done, Event, Forward, Phase, Reject, of_lane
+from engines.exhibit import Lane, LaneRef
+from engines.next_token.beam import beam
 from engines.next_token.drafts import SMALL
 from engines.next_token.next_token import TARGET
 from engines.next_token.speculative import EXACT, Rule, speculative
@@ -31,7 +35,7 @@ PLAIN = {"words": "", "given": 0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, 
 # next-token ---------------------------------------------------------------------------------------------
 
 
-def reference_kept(p: list[float], top_k: int, top_p: float, min_p: float) -> set[int]:
+def reference_kept(p: list[float], top_k: int, top_p: float, min_p: float, typical_p: float) -> set[int]:
     """The filters again, in plain loops and from the papers' sentences: what `sampling.kept` must agree with."""
     alive = [i for i in range(len(p)) if p[i] > 0]
     if top_k:
@@ -48,11 +52,21 @@ def reference_kept(p: list[float], top_k: int, top_p: float, min_p: float) -> se
     if min_p > 0:
         cut = min_p * max(p[i] for i in alive)
         alive = [i for i in alive if p[i] >= cut]
+    if typical_p < 1:
+        total, mass, typical = sum(p[i] for i in alive), 0.0, []
+        surprise = {i: -math.log(p[i] / total) for i in alive}
+        mean = sum(p[i] / total * surprise[i] for i in alive)
+        for i in sorted(alive, key=lambda i: abs(surprise[i] - mean)):
+            if mass >= typical_p:
+                break
+            typical.append(i)
+            mass += p[i] / total
+        alive = typical
     return set(alive)
 
 
 def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
-    """Random distributions, flat to peaked, and random settings of all three filters at once."""
+    """Random distributions, flat to peaked, and random settings of all four filters at once."""
     test: Callable[..., np.ndarray] = trial.subject or kept
     n, same = trial.size(2_000), 0
     for i, seed in enumerate(trial.seeds(n)):
@@ -62,7 +76,8 @@ def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
         p = np.exp(z - z.max())
         p /= p.sum()
         k, tp, mp = int(rng.integers(0, 50)), float(rng.choice([0.2, 0.5, 0.9, 1.0])), float(rng.choice([0, 0.05, 0.3]))
-        same += set(np.flatnonzero(test(p, k, tp, mp)).tolist()) == reference_kept(p.tolist(), k, tp, mp)
+        ty = float(rng.choice([0.2, 0.5, 0.9, 1.0]))
+        same += set(np.flatnonzero(test(p, k, tp, mp, ty)).tolist()) == reference_kept(p.tolist(), k, tp, mp, ty)
         if i == n // 4:
             yield stats.exact(same, i + 1)
     yield stats.exact(same, n)
@@ -70,6 +85,7 @@ def kept_set_equals_reference(trial: Trial) -> Iterator[Result]:
 
 KNOBS: dict[str, list[float]] = {
     "temperature": [0.3, 0.7, 1.3], "top_k": [2, 5, 20], "top_p": [0.5, 0.8, 0.95], "min_p": [0.02, 0.1, 0.3],
+    "typical_p": [0.5, 0.8, 0.95],
 }
 
 
@@ -96,6 +112,63 @@ def filters_vs_validity(trial: Trial) -> Iterator[Result]:
             points.append({"x": f"{name} {value:g}", "y": float(np.mean(good)), "entropy": float(np.mean(bits)),
                            "n": len(seeds)})
     yield stats.mean(np.subtract(nucleus, plain).tolist()) | {"points": points}
+
+
+def beam_against_dice(trial: Trial) -> Iterator[Result]:
+    """Log-probability of the text that beam search writes minus that of drawn ones, from the same openings.
+
+    Diversity: of all pairs of neighbouring words in four stories from one opening, the share that are different
+    (distinct-2, 1510.03055): the four best stories of the search, four drawn without filters, four with top-p 0.9.
+    """
+    search = trial
+    own = trial.exhibit.lanes["beam"]
+    if trial.subject and isinstance(own, Lane):  # another way to choose which beginnings stay
+        lanes: dict[str, Lane | LaneRef] = {"beam": replace(own, decode=partial(beam, choose=trial.subject))}
+        search = replace(trial, exhibit=replace(trial.exhibit, lanes=lanes))
+    n = trial.size(30)
+    seeds = trial.seeds(DRAWN * n)
+    log_p: dict[str, list[float]] = {"beam search": [], "dice, no filter": [], "dice, top-p 0.9": []}
+    pairs: dict[str, list[float]] = {name: [] for name in log_p}
+    out: Result = {}
+    for i in range(n):
+        trial.ask()
+        events = search.run(seeds[DRAWN * i], {"beams": DRAWN}, "beam", quiet=True)
+        given = events[0].given if isinstance(events[0], Begin) and events[0].given else {}
+        opening, stories_ = given["values"], _done(events).summary["stories"]
+        log_p["beam search"].append(stories_[0]["log_prob"])
+        pairs["beam search"].append(distinct([story["text"][len(opening) :] for story in stories_]))
+        for name, lane, top_p in (("dice, no filter", "plain", 1.0), ("dice, top-p 0.9", "filtered", 0.9)):
+            runs = [trial.run(seed, {"words": " ".join(opening), "top_p": top_p}, lane, quiet=True)
+                    for seed in seeds[DRAWN * i : DRAWN * (i + 1)]]
+            commits = [[e for e in run if isinstance(e, Commit)] for run in runs]
+            log_p[name].append(float(np.mean([sum(_log_before(e) for e in text) for text in commits])))
+            pairs[name].append(distinct([[e.values[0] for e in text] for text in commits]))
+        if i in (n // 3, n - 1):
+            out = stats.mean(np.subtract(log_p["beam search"], log_p["dice, no filter"]).tolist())
+            fewer = stats.mean(np.subtract(pairs["beam search"], pairs["dice, no filter"]).tolist())
+            told = {name: float(np.mean(values)) for name, values in pairs.items()}
+            yield out | {
+                "holds": bool(out["low"] > 0 and fewer["high"] < 0),
+                "points": [{"x": name, "y": float(np.mean(log_p[name])), "distinct": told[name]} for name in log_p],
+                "reason": f"Of the word pairs in four stories from one opening, {told['beam search']:.0%} are "
+                f"different with beam search and {told['dice, no filter']:.0%} with dice: a difference of "
+                f"{fewer['here']:.2f} (95 % interval {fewer['low']:.2f} to {fewer['high']:.2f}).",
+            }
+
+
+DRAWN = 4
+
+
+def distinct(texts: list[list[str]]) -> float:
+    """Distinct pairs of neighbouring words over all such pairs, in all texts together."""
+    pairs = [pair for text in texts for pair in zip(text, text[1:], strict=False)]
+    return len(set(pairs)) / max(1, len(pairs))
+
+
+def _log_before(e: Commit) -> float:
+    """log p of a committed word under the model itself, before any filter."""
+    assert e.dists
+    return math.log(dict(e.dists["before"][0]["top"])[e.values[0]])
 
 
 # speculative --------------------------------------------------------------------------------------------

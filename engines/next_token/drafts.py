@@ -7,20 +7,19 @@ q (V,), already filtered like the target ("standardised sampling" of 2211.17192:
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import lru_cache
+from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
+from engines.errors import Refused
 from engines.events import Event
 from engines.next_token import page
-from engines.next_token.next_token import TARGET
 from engines.runtime import Meter, Net
 from engines.sampling import standardise
-from engines.worlds import stories
+from engines.worlds.texts import Text
 
-SMALL = "next_token/draft"
+SMALL = page.SMALL
 Guess = Generator[Event, None, np.ndarray | None]
 
 
@@ -29,8 +28,9 @@ class Drafter:
 
     net: Net | None = None
 
-    def __init__(self, meter: Meter):
+    def __init__(self, meter: Meter, voice: page.Voice):
         self.calls = 0
+        self.kind: Text = voice.text()
 
     def __call__(self, text: list[int], s: SimpleNamespace) -> Guess:
         self.calls += 1
@@ -46,11 +46,15 @@ class Drafter:
 class NetDraft(Drafter):
     """A network of its own: one evaluation a guess."""
 
-    name = SMALL
+    def __init__(self, meter: Meter, voice: page.Voice):
+        super().__init__(meter, voice)
+        name = self.name(voice)
+        if name is None:
+            raise Refused("this text has no small model; choose another who guesses", "draft")
+        self.net = meter.net(name)
 
-    def __init__(self, meter: Meter):
-        super().__init__(meter)
-        self.net = meter.net(self.name)
+    def name(self, voice: page.Voice) -> str | None:
+        return voice.small
 
     def logits(self, text: list[int]) -> Guess:
         assert self.net
@@ -62,15 +66,16 @@ class NetDraft(Drafter):
 class TargetDraft(NetDraft):
     """The target guesses for itself: every guess stays, and nothing is gained."""
 
-    name = TARGET
+    def name(self, voice: page.Voice) -> str | None:
+        return voice.target
 
 
 class BigramDraft(Drafter):
-    """p(next | this word), counted over the first 2,000 stories of the training range: no evaluation at all."""
+    """p(next | this word), counted over a part of the training text: no evaluation at all."""
 
     def logits(self, text: list[int]) -> Guess:
         yield from ()
-        return bigrams()[text[-1]]
+        return pairs(self.kind)[text[-1]]
 
 
 class CopyDraft(Drafter):
@@ -82,7 +87,7 @@ class CopyDraft(Drafter):
             tail = text[-size:]
             for i in range(len(text) - size - 1, 0, -1):
                 if text[i : i + size] == tail:
-                    return np.where(np.arange(len(page.WORDS)) == text[i + size], 0.0, -np.inf)
+                    return np.where(np.arange(len(self.kind.words)) == text[i + size], 0.0, -np.inf)
         return None
 
 
@@ -91,24 +96,19 @@ class UniformDraft(Drafter):
 
     def logits(self, text: list[int]) -> Guess:
         yield from ()
-        z = np.zeros(len(page.WORDS))
-        z[[stories.PAD, stories.BOS, stories.MASK]] = -np.inf
+        z = np.zeros(len(self.kind.words))
+        z[list(self.kind.silent)] = -np.inf
         return z
 
 
-@lru_cache(maxsize=1)
-def bigrams() -> np.ndarray:
-    """(V, V) log counts of (word, next word), + 0.01 so that no pair is impossible."""
-    ids = stories.sample(range(stories.TRAIN.start, stories.TRAIN.start + 2_000))
-    ids = np.concatenate([np.full((len(ids), 1), stories.BOS), ids], axis=1)
-    counts = np.full((len(page.WORDS), len(page.WORDS)), 0.01)
-    first, second = ids[:, :-1].ravel(), ids[:, 1:].ravel()
-    real = second != stories.PAD
-    np.add.at(counts, (first[real], second[real]), 1.0)
-    counts[:, [stories.PAD, stories.BOS, stories.MASK]] = 1e-300
-    return np.log(counts)
+@cache
+def pairs(kind: Text) -> np.ndarray:
+    """(V, V) log counts of (word, next word). Raises Refused where nobody counted."""
+    if kind.pairs is None:
+        raise Refused("nobody counted this text's word pairs; choose another who guesses", "draft")
+    return kind.pairs()
 
 
-DRAFTS: dict[str, Any] = {
+DRAFTS: dict[str, type[Drafter]] = {
     "net": NetDraft, "bigram": BigramDraft, "copy": CopyDraft, "uniform": UniformDraft, "target": TargetDraft,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+from engines.errors import Refused
 from engines.exhibit import (
     Answer,
     Beat,
@@ -20,15 +21,16 @@ from engines.exhibit import (
     Words,
 )
 from engines.next_token import claims, page
-from engines.next_token.drafts import SMALL, bigrams
-from engines.next_token.next_token import TARGET, next_token
+from engines.next_token.beam import beam
+from engines.next_token.drafts import pairs
+from engines.next_token.next_token import next_token
 from engines.next_token.speculative import speculative
-from engines.worlds import stories
+from engines.worlds.texts import offer
 
 WORDS = Words(name="words", default="", label="First words", check=page.check_words,
-              help="Words to start from; leave it empty to begin with those of the seed's story.")
+              help="Words to start from; leave it empty to begin with those of the seed's text.")
 GIVEN = Int(name="given", default=6, min=0, max=20, label="Words given", unit="words",
-            help="How many words of the seed's story stand on the page at the start.")
+            help="How many words of the seed's text stand on the page at the start.")
 TEMPERATURE = Float(name="temperature", default=1.0, min=0.0, max=2.0, step=0.1, label="Temperature",
                     help="Below 1 the likely words gain, above 1 the unlikely ones; 0 always takes the likeliest.")
 TOP_K = Int(name="top_k", default=0, min=0, max=100, label="Top-k", help="Keep only the k likeliest words; 0 is off.")
@@ -36,20 +38,39 @@ TOP_P = Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="To
               help="Keep the smallest set of words that holds this much probability; 1 is off.")
 MIN_P = Float(name="min_p", default=0.0, min=0.0, max=0.5, step=0.01, label="Min-p",
               help="Keep words at least this likely, as a share of the likeliest; 0 is off.")
+BEAMS = Int(name="beams", default=4, min=1, max=8, label="Beams", unit="beginnings",
+            help="How many beginnings beam search keeps at a time. It throws no dice and uses no filter.")
+TYPICAL = Float(name="typical_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Typical",
+                help="Keep the words about as surprising as a word is here on average, until they hold this much "
+                "probability; 1 is off. It may cut the likeliest word.")
 
 
 def _target(s: SimpleNamespace) -> list[str]:
-    return [TARGET]
+    return [page.voice(s).target]
 
 
 def _warm(s: SimpleNamespace) -> None:
-    stories.automaton()
+    kind = page.text_of(s)
+    if kind.grammar:
+        kind.grammar()
     if getattr(s, "draft", "") == "bigram":
-        bigrams()
+        pairs(kind)
 
 
 def _pair(s: SimpleNamespace) -> list[str]:
-    return [TARGET, SMALL] if s.draft == "net" else [TARGET]
+    voice = page.voice(s)
+    return [voice.target, voice.small] if s.draft == "net" and voice.small else [voice.target]
+
+
+def _drafted(s: SimpleNamespace, seed: int) -> None:
+    """Refuse who cannot guess this text."""
+    voice = page.voice(s)
+    if s.draft == "net" and not voice.small:
+        raise Refused("no small model came with this text; let copying, anything or the big model guess, "
+                      "or name one with --draft", "draft")
+    if s.draft == "bigram" and not voice.text().pairs:
+        raise Refused("nobody counted the word pairs of this text; let copying, anything or the big model guess",
+                      "draft")
 
 
 NEXT_TOKEN = Exhibit(
@@ -57,20 +78,23 @@ NEXT_TOKEN = Exhibit(
     title="One word at a time",
     line="The model gives every word a chance. A filter trims the list, and dice choose from what is left.",
     paper=Paper(
-        title="The Curious Case of Neural Text Degeneration (top-p), with top-k, temperature and min-p",
+        title="The Curious Case of Neural Text Degeneration",
         authors="Holtzman, Buys, Du, Forbes, Choi", venue="ICLR 2020", arxiv="1904.09751",
-        links={"top-p": "https://arxiv.org/abs/1904.09751", "min-p": "https://arxiv.org/abs/2407.01082"},
+        links={"paper": "https://arxiv.org/abs/1904.09751", "top-k": "https://arxiv.org/abs/1805.04833",
+               "min-p": "https://arxiv.org/abs/2407.01082", "typical": "https://arxiv.org/abs/2202.00666"},
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "one", "revisable": False},
-    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, GIVEN, WORDS),
+    settings=(TEMPERATURE, replace(TOP_P, default=0.9), MIN_P, TOP_K, TYPICAL, BEAMS, GIVEN, WORDS),
     lanes={
         "filtered": Lane(decode=next_token, title="With your filters", nets=_target,
                     vocabulary=page.vocabulary, warm=_warm,
                          line="Drawn from the words that pass."),
         "plain": LaneRef(slug="next-token", lane="filtered", title="Without filters",
-                         settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0},
+                         settings={"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "top_k": 0, "typical_p": 1.0},
                          line="The same dice, the model's full list."),
+        "beam": Lane(decode=beam, title="Beam search", nets=_target, warm=_warm, default=False, interventions=(),
+                     line="No dice: the most probable beginnings are kept, the others cut."),
     },
     beats=(
         Beat(text="The model reads what stands on the page and gives each word of its language a chance.",
@@ -80,7 +104,7 @@ NEXT_TOKEN = Exhibit(
         Beat(text="Both lanes use the same random numbers. Where they part, the filter made the difference.",
              look="stage", when={"kind": "note"}),
         Beat(text="The upright line is the true chance: a grammar made these stories. The model has never seen it.",
-             look="inspector", when={"kind": "done", "lane": "filtered"}),
+             look="inspector", when={"kind": "done", "lane": "filtered"}, only={"text": "stories"}),
     ),
     question=Question(
         text="Top-p is 0.9 and the likeliest word has a chance of 0.95. How many words can be drawn?",
@@ -92,7 +116,7 @@ NEXT_TOKEN = Exhibit(
     ),
     claims=(
         Claim(id="kept-set-equals-reference", kind="exact", must=True, title="The filters are the published ones",
-              text="Temperature, top-k, top-p and min-p keep exactly the words that a plain reference keeps.",
+              text="Top-k, top-p, min-p and typical sampling keep exactly the words that a plain reference keeps.",
               unit="share of random cases that agree", paper={"value": 1, "unit": "", "where": "definitions"},
               measure=claims.kept_set_equals_reference),
         Claim(id="filters-vs-validity", kind="difference", must=False, title="Filters trade variety for validity",
@@ -100,6 +124,13 @@ NEXT_TOKEN = Exhibit(
               unit="share of valid stories, minus that without filters", baseline="the same net and seeds, no filter",
               paper={"value": None, "unit": "", "where": "1904.09751, section 4: qualitative"},
               threshold={"op": ">", "value": 0.0}, measure=claims.filters_vs_validity),
+        Claim(id="beam-finds-more-probable-less-diverse", kind="difference", must=False,
+              title="Beam search: more probable, more alike",
+              text="Beam search writes a more probable story than dice do, and its four best stories are more alike.",
+              unit="nats, log p of its story minus log p of a drawn one",
+              baseline="four stories drawn from the same opening, without filters",
+              paper={"value": None, "unit": "", "where": "1904.09751, figure 2: qualitative"},
+              measure=claims.beam_against_dice),
     ),
     difficulty=1, minutes=2, seed=7,
 )
@@ -112,7 +143,7 @@ SPECULATIVE = Exhibit(
     paper=Paper(
         title="Fast Inference from Transformers via Speculative Decoding",
         authors="Leviathan, Kalman, Matias", venue="ICML 2023", arxiv="2211.17192",
-        links={"paper": "https://arxiv.org/abs/2211.17192", "its twin": "https://arxiv.org/abs/2302.01318"},
+        links={"paper": "https://arxiv.org/abs/2211.17192", "the same idea (Chen et al.)": "https://arxiv.org/abs/2302.01318"},
     ),
     family="next_token",
     map={"what": "words", "order": "left to right", "at_once": "several, checked", "revisable": False},
@@ -120,7 +151,7 @@ SPECULATIVE = Exhibit(
         Choice(name="draft", default="net", label="Who guesses",
                choices={"net": "small model", "bigram": "word pairs", "copy": "copying", "uniform": "anything",
                         "target": "the big model"},
-               help="The small model has a fortieth of the big one's parameters; word pairs and copying need none."),
+               help="The small model is much smaller than the big one; word pairs and copying need no model."),
         Int(name="gamma", default=4, min=1, max=10, label="Guesses a round", unit="words",
             help="How many words are guessed before each check (the paper's gamma)."),
         TEMPERATURE, GIVEN, WORDS,
@@ -148,11 +179,12 @@ SPECULATIVE = Exhibit(
              when={"kind": "done", "lane": "speculative"}),
     ),
     question=Question(
-        text="Draft A is right 82% of the time at a third of the big model's cost; B 75% at a fiftieth. Seven guesses. "
-        "Which is faster?",
+        text="The guesses of draft A stay 82 % of the time, at a third of the big model's cost; those of B 75 %, at a "
+        "fiftieth. Seven guesses a round. Which is faster?",
         answers=(
-            Answer(text="B", right=True, why="B gains 3.2x, A only 1.3x: seven guesses of A cost more than two calls."),
-            Answer(text="A, it is right more often", why="Seven guesses of A cost more than two big calls."),
+            Answer(text="B", right=True, why="B is 3.2 times as fast as no draft, A 1.3 times: seven "
+                   "guesses of A cost more than two big calls."),
+            Answer(text="A, more of its guesses stay", why="Seven guesses of A cost more than two big calls."),
             Answer(text="Neither, a check is always needed", why="One check covers all seven guesses."),
         ),
     ),
@@ -161,13 +193,13 @@ SPECULATIVE = Exhibit(
               text="Each text is as likely as the big model alone would make it; three broken rules are caught.",
               unit="p-value", paper={"value": None, "unit": "", "where": "appendix A.1"}, measure=claims.law),
         Claim(id="tokens-per-call-formula", kind="ratio", must=True, title="Words a round follow the formula",
-              text="If each of γ guesses stays with chance α, a round writes (1 − α^(γ+1)) / (1 − α) words.",
+              text="If each of γ guesses stays with chance α, a round writes 1 + α + α² + … + αᵞ words.",
               unit="measured over formula", paper={"value": 1, "unit": "", "where": "eq. 1"},
               measure=claims.tokens_per_call_formula),
         Claim(id="calls-saved", kind="ratio", must=True, title="Fewer calls of the big model",
               text="Each call of the big model writes more than one word.", unit="words a call",
               baseline="one word at a time: 1", threshold={"op": ">", "value": 1.0},
-              paper={"value": None, "unit": "", "where": "table 2: 1.4 to 3.4x faster on T5-XXL"},
+              paper={"value": None, "unit": "", "where": "table 2: 1.4 to 3.4 times faster on T5-XXL"},
               measure=claims.calls_saved),
         Claim(id="wall", kind="time", must=False, title="And time?",
               text="Writing a word with drafts takes less time than without.", unit="times faster, per word",
@@ -177,10 +209,17 @@ SPECULATIVE = Exhibit(
         Claim(id="better-draft-is-not-faster", kind="ratio", must=False, title="The better draft is not the faster one",
               text="The draft whose guesses stay most often is not the one that writes fastest.",
               unit="its time over the fastest draft's", paper={"value": 1.7, "unit": "x", "where": "table 2: T5-small "
-              "2.6x against T5-large 1.4x"}, measure=claims.better_draft_is_not_faster),
+              "2.6 times, T5-large 1.4 times"}, measure=claims.better_draft_is_not_faster),
     ),
     difficulty=2, minutes=3, seed=16,
-    why_this_seed="six of the draft's guesses fall, a name and an animal among them",
+    why_this_seed="six of the draft's guesses fall, a name and an animal among them", together=_drafted,
 )
 
-EXHIBITS = (NEXT_TOKEN, SPECULATIVE)
+
+def offered() -> tuple[Exhibit, ...]:
+    """Both, with a choice of text if there is one: of those whose networks are here, checkpoints included."""
+    text = offer({name: voice.text().label for name, voice in page.VOICES.items() if voice.stored()})
+    return tuple(replace(e, settings=(*text, *e.settings)) for e in (NEXT_TOKEN, SPECULATIVE))
+
+
+EXHIBITS = offered()

@@ -28,15 +28,16 @@ CELLS = SIDE * SIDE
 CODES = 512
 VQ = "tokenizers/vq"
 CANVAS = "codes"
-# Codes listed of each distribution, and commits between two previews: what a recorded run has room for.
-SHOWN, EVERY = 5, 8
+# Codes listed of each distribution: what a recorded run has room for. Commits between two previews: so they cost less
+# than a tenth of a run.
+SHOWN, EVERY = 5, 32
 # A sentence where a code that had LIKELY percent would have had less than 1/TELLING of that without the caption; never
 # two within APART cells.
 LIKELY, TELLING, APART = 25, 4, 10
 TINY = 1e-30
 
 
-def vocabulary() -> dict[Any, int]:
+def vocabulary(s: SimpleNamespace) -> dict[Any, int]:
     """The codes that a user may force."""
     return {code: code for code in range(CODES)}
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.captions import ObjectTokens, cover
-from engines.nn import count_parameters
+from engines.nn import Cache, Past, Step, count_parameters, widen
 
 # The official state dicts (autoregressive.models.gpt.Transformer, RandAR.model.randar_gpt) in our names; {i} counts
 # layers. Class-conditional ones: the text projection of the t2i checkpoints has no counterpart here.
@@ -59,27 +59,11 @@ def rope_table(side: int, size: int, prefix: int, base: float = 10_000.0) -> Ten
 def rotate(x: Tensor, turn: Tensor) -> Tensor:
     """Turn neighbouring pairs of x (B, H, L, e) by turn (L, e/2, 2) or (B, 1, L, e/2, 2)."""
     # One complex product is 7 times faster on a CPU, forth and back, than the four real ones.
+    if torch.compiler.is_exporting():  # ONNX has no complex numbers
+        (a, b), (cos, sin) = x.unflatten(-1, (-1, 2)).unbind(-1), turn.unbind(-1)
+        return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
     return torch.view_as_real(pairs * torch.view_as_complex(turn)).flatten(-2)
-
-
-class Cache:
-    """Keys and values of many sequences, allocated once: (layers, rows, heads, capacity, e) each, float32."""
-
-    def __init__(self, layers: int, rows: int, heads: int, capacity: int, size: int):
-        self.k = torch.zeros(layers, rows, heads, capacity, size)
-        self.v = torch.zeros(layers, rows, heads, capacity, size)
-
-    @property
-    def bytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
-
-    def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put k, v (R, H, T, e) at positions start, start + 1, … and return all that is known up to their end."""
-        rows, stop = len(k), start + k.shape[2]
-        self.k[layer, :rows, :, start:stop] = k
-        self.v[layer, :rows, :, start:stop] = v
-        return self.k[layer, :rows, :, :stop], self.v[layer, :rows, :, :stop]
 
 
 class Block(nn.Module):
@@ -97,7 +81,8 @@ class Block(nn.Module):
         self.down = nn.Parameter(torch.empty(width, hidden))
 
     def forward(
-        self, x: Tensor, turn: Tensor, mask: Tensor | None, causal: bool, cache: Cache | None, depth: int, start: int
+        self, x: Tensor, turn: Tensor, mask: Tensor | None, causal: bool, cache: Cache | Past | None, depth: int,
+        start: int
     ) -> Tensor:
         rows, length, width = x.shape
         parts = F.linear(F.rms_norm(x, (width,), self.norm_a, self.eps), self.qkv)
@@ -183,19 +168,38 @@ class Raster(nn.Module):
         return self.prefix + self.cells - 1
 
     def run(
-        self, x: Tensor, turn: Tensor, cache: Cache | None = None, start: int = 0, keep: slice | None = None
+        self, x: Tensor, turn: Tensor, cache: Cache | Past | None = None, start: int = 0, keep: slice | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Logits (B, K, V) of the inputs x (B, L, d) that stand at positions start, start + 1, … of their rows.
 
         Each sees the positions before it (those before `start` out of the cache) and itself. keep: which of the L.
         """
-        length, mask = x.shape[1], None
+        length, causal = x.shape[1], mask is None and not start and x.shape[1] > 1
         if start and length > 1:
             mask = torch.ones(length, start + length, dtype=torch.bool, device=x.device).tril(start)
         for depth, block in enumerate(self.blocks):
-            x = block(x, turn, mask, not start and length > 1, cache, depth, start)
+            x = block(x, turn, mask, causal, cache, depth, start)
         x = x if keep is None else x[:, keep]
         return F.linear(F.rms_norm(x, x.shape[-1:], self.norm, self.eps), self.head)
+
+    def step(self, x: Tensor, turn: Tensor, mask: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) of inputs x (B, T, d), and what they add to a cache `held`; mask (T, capacity + T)."""
+        past = Past(held)
+        return self.run(x, turn, past, mask=mask), past.added()
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Three new inputs of a guided picture."""
+        held, new = self.session().cache.kv, 3
+        mask = widen(torch.ones(new, 2 + new, dtype=torch.bool).tril(2), 2, self.capacity)
+        return torch.zeros(2, new, self.config["width"]), self.turned(new), mask, held
+
+    def turned(self, new: int) -> Tensor:
+        """Turns in the shape in which a session gives them to `step`."""
+        return self.turn[:new].clone()
+
+    # Which sizes of the example are free: by input, then by dimension.
+    free = {0: {1: "new"}, 1: {0: "new"}, 2: {0: "new", 1: "seen"}}
 
     def inputs(self, prefix: Tensor, place: Tensor | None, tokens: Tensor, start: int = 0) -> Tensor:
         """x (B, P + n - start, d): the condition, then codes of cells 0 … n - 1, from position `start` on.
@@ -218,9 +222,9 @@ class Raster(nn.Module):
         x = self.inputs(prefix, place, tokens)
         return self.run(x, self.turn[: x.shape[1]], keep=slice(prefix.shape[1] - 1, None))
 
-    def session(self, rows: int = 2) -> "Session":
+    def session(self, rows: int = 2, step: Step | None = None) -> "Session":
         """rows: sequences side by side; a guided picture takes two."""
-        return RasterSession(self, rows)
+        return RasterSession(self, rows, step)
 
 
 class RandomOrder(Raster):
@@ -263,8 +267,13 @@ class RandomOrder(Raster):
         x, turn = torch.cat([prefix, pairs], dim=1), torch.cat([still, turn], dim=2)
         return self.run(x, turn, keep=slice(self.prefix, None, 2))
 
-    def session(self, rows: int = 2) -> "Session":
-        return RandomSession(self, rows)
+    def turned(self, new: int) -> Tensor:
+        return self.turns(torch.arange(new).expand(2, new))
+
+    free = {0: {1: "new"}, 1: {2: "new"}, 2: {0: "new", 1: "seen"}}
+
+    def session(self, rows: int = 2, step: Step | None = None) -> "Session":
+        return RandomSession(self, rows, step)
 
 
 NETWORKS = (Raster, RandomOrder)
@@ -304,11 +313,12 @@ class Session(ABC):
     {"reads": codes that came out of the cache, "computes": what was computed now}.
     """
 
-    def __init__(self, network: Raster, rows: int):
+    def __init__(self, network: Raster, rows: int, step: Step | None = None):
+        """step: an evaluation of `network.step` by something faster than torch."""
         config = network.config
-        self.network, self.rows = network, rows
+        self.network, self.rows, self.step = network, rows, step
         heads = cast(Block, network.blocks[0]).kv_heads
-        self.cache = Cache(config["layers"], rows, heads, network.capacity, config["width"] // config["heads"])
+        self.cache = Cache(config["layers"], heads, network.capacity, config["width"] // config["heads"], rows)
         self.params = count_parameters(network)
         self.reset()
 
@@ -352,6 +362,15 @@ class Session(ABC):
         self.keys = keys[:, : max(0, start - prefix)] if start else keys[:0]
         return start
 
+    def evaluate(self, x: Tensor, turn: Tensor, start: int, keep: slice) -> Tensor:
+        """Logits of the inputs x (B, T, d) at positions start, start + 1, …, those of `keep`."""
+        if not self.step:
+            return self.network.run(x, turn, self.cache, start, keep)
+        held, stop = self.cache.kv[:, :, : len(x)], start + x.shape[1]
+        seen = torch.ones(x.shape[1], stop, dtype=torch.bool).tril(start)
+        logits, held[..., start:stop, :] = self.step(x, turn, widen(seen, start, held.shape[-2]), held)
+        return logits[:, keep]
+
     def split(self, logits: Tensor) -> Tensor:
         """(R, T, V) -> (1 or 2, B, T, V): conditional, then unconditional."""
         return logits.unflatten(0, (2 if self.given and self.given[1] else 1, -1))
@@ -381,7 +400,7 @@ class RasterSession(Session):
             tokens = values.repeat(2, 1) if guided else values
             x = self.network.inputs(self.prefix, self.place, tokens, start)
             turn = self.network.turn[start : prefix + count]
-            logits = self.network.run(x, turn, self.cache, start, keep=slice(-1, None))
+            logits = self.evaluate(x, turn, start, slice(-1, None))
         self.keys = values.clone()
         cut = max(0, start - prefix)
         self.last = {"reads": list(range(cut)), "computes": list(range(cut, count))}
@@ -428,7 +447,7 @@ class RandomSession(Session):
             still = network.turn[start:prefix].expand(len(x), 1, -1, -1, -1)
             x = torch.cat([self.prefix[:, start:], x], dim=1)
             turn = torch.cat([still, network.turns(order)], dim=2)
-            logits = network.run(x, turn, self.cache, start, keep=slice(-count, None))
+            logits = self.evaluate(x, turn, start, slice(-count, None))
         self.keys = keys
         cut = max(0, start - prefix) // 2
         row = cells[0].tolist()

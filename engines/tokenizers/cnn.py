@@ -38,9 +38,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, width, high, wide = x.shape
-        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=-1)
+        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
         heard = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(heard.transpose(1, 2).reshape(rows, width, high, wide))
+        return x + self.out(heard.mT.reshape(rows, width, high, wide))
 
 
 class Middle(nn.Sequential):

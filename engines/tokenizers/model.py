@@ -8,7 +8,9 @@ All share the encoder and decoder of `cnn`. Pictures are (B, 3, S, S) in [-1, 1]
 Ours, not the papers': how codes begin and how unused ones restart (`Codebook`).
 """
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -31,9 +33,13 @@ class Tokenizer(nn.Module):
     after: nn.Module
     cache_bytes = 0
 
-    def session(self) -> "Tokenizer":
-        """It keeps nothing between calls, so all lanes share it."""
-        return self
+    def session(self, step: Callable[[Tensor], Tensor] | None = None) -> Self:
+        """It keeps nothing between calls, so all lanes share it; with `step` a twin that decodes by that."""
+        if step is None:
+            return self
+        twin = copy.copy(self)
+        twin.__dict__["step"] = step
+        return twin
 
     @property
     def params(self) -> int:
@@ -44,9 +50,13 @@ class Tokenizer(nn.Module):
 
     def warm(self) -> None:
         with torch.inference_mode():
-            self.decode_features(torch.zeros(1, self.config["channels"], self.size, self.size))
+            self.step(*self.example())
 
-    def decode_features(self, features: Tensor) -> Tensor:
+    def example(self) -> tuple[Tensor]:
+        """What a lane decodes: one picture."""
+        return (torch.zeros(1, self.config["channels"], self.size, self.size),)
+
+    def step(self, features: Tensor) -> Tensor:
         """(B, C, s, s) in the decoder's own space -> pictures clamped to [-1, 1]."""
         return self.decoder(self.after(features)).clamp(-1, 1)
 
@@ -182,7 +192,7 @@ class MultiScale(Tokenizer):
         return self.quantise(self.features(image))[0]
 
     def decode(self, f_hat: Tensor) -> Tensor:
-        return self.decode_features(f_hat)
+        return self.step(f_hat)
 
     forward = decode
 
@@ -243,7 +253,7 @@ class SingleScale(Tokenizer):
         return self.quantise(self.features(image))[0]
 
     def decode(self, ids: Tensor) -> Tensor:
-        return self.decode_features(self.look(ids))
+        return self.step(self.look(ids))
 
     forward = decode
 
@@ -251,7 +261,7 @@ class SingleScale(Tokenizer):
         """A picture of which only some codes are known (B, s²) bool; the others hold the mean of all codes."""
         mean = self.directions().mean(dim=0)[None, :, None, None]
         shown = known.view(len(ids), 1, self.size, self.size)
-        return self.decode_features(torch.where(shown, self.look(ids.clamp_min(0)), mean))
+        return self.step(torch.where(shown, self.look(ids.clamp_min(0)), mean))
 
     def loss(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         self.codes.learn()
@@ -296,7 +306,7 @@ class Continuous(Tokenizer):
 
     def decode(self, latents: Tensor) -> Tensor:
         z = (latents * self.deviation + self.mean).transpose(1, 2)
-        return self.decode_features(z.reshape(len(latents), -1, self.size, self.size))
+        return self.step(z.reshape(len(latents), -1, self.size, self.size))
 
     forward = decode
 

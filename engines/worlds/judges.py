@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines import weights
+from engines.nn import Step
 from engines.worlds.scenes import CELLS, COLOURS, SHAPES, SIZES
 
 NONE = len(SHAPES)  # the shape logit that says that a cell is empty
@@ -62,6 +63,17 @@ class Judge(nn.Module):
         fine = F.interpolate(last, size=(3 * CELL, 3 * CELL), mode="bilinear", align_corners=False)
         return self.head(self.cell(fine).flatten(2).transpose(1, 2))
 
+    step = forward
+    free = {0: {0: "pictures"}}
+
+    def example(self) -> tuple[Tensor]:
+        """Two pictures."""
+        return (torch.zeros(2, 3, 64, 64),)
+
+    def session(self, step: Step | None = None) -> Step:
+        """What reads pictures with this judge: itself, or `step` in its place."""
+        return step or self
+
 
 NETWORKS = (Judge,)
 
@@ -80,10 +92,15 @@ class Score(NamedTuple):
     scene: Tensor  # (B,) bool: all objects are right and nothing else is there
 
 
-@cache
 def load(name: str) -> Judge:
     """The stored judge "inner" or "scoring"."""
-    return cast(Judge, weights.read(weights.path_of(f"scenes/judge_{name}"), Judge))
+    return cast(Judge, weights.load(f"scenes/judge_{name}"))
+
+
+@cache
+def reader() -> Step:
+    """The scoring judge, as what evaluates it fastest."""
+    return cast(Step, weights.bind(load("scoring"), **weights.steps("scenes/judge_scoring")))
 
 
 def targets(objects: Tensor) -> Tensor:
@@ -95,9 +112,9 @@ def targets(objects: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def read(images: Tensor, judge: nn.Module | None = None) -> Reading:
+def read(images: Tensor, judge: Step | None = None) -> Reading:
     """What the scoring judge, or the one handed in, sees in pictures (B, 3, 64, 64)."""
-    net = judge or load("scoring")
+    net = judge or reader()
     logits = torch.cat([net(part) for part in images.split(ROWS)])
     answers = [part.softmax(-1).max(-1) for part in logits.split(SIDES, -1)]
     empty = answers[0].indices == NONE
@@ -106,7 +123,7 @@ def read(images: Tensor, judge: nn.Module | None = None) -> Reading:
     return Reading(shape, colour, size, p)
 
 
-def score(images: Tensor, objects: Tensor, judge: nn.Module | None = None) -> Score:
+def score(images: Tensor, objects: Tensor, judge: Step | None = None) -> Score:
     """Does each picture (B, 3, 64, 64) show what its caption (B, 4, 4) says, and no more?"""
     agree = (torch.stack(read(images, judge)[:3], -1) == targets(objects)).all(-1)
     cell = objects[..., 0]

@@ -52,7 +52,7 @@ def exhibit(slug: str) -> dict[str, Any]:
     lanes = [{"id": i, "title": TITLES[i], "line": "", "default": True} for i in LANES[slug]]
     return {
         "slug": slug, "title": TITLES.get(slug, "Coarse to fine"), "line": "A picture, drawn as a line of choices.",
-        "family": "raster", "map": {"what": "picture codes"}, "difficulty": 1, "minutes": 4, "seed": 7, "beats": [],
+        "family": "raster", "map": {"what": "pictures"}, "difficulty": 1, "minutes": 4, "seed": 7, "beats": [],
         "paper": {"title": "A paper", "authors": "Its authors", "venue": "2026", "arxiv": "", "links": {}},
         "settings": settings, "lanes": lanes, "question": None, "claims": [],
         "interventions": {i: ["force"] for i in LANES[slug]}, "recorded": {}, "results": {}, "results_meta": {},

@@ -23,6 +23,7 @@ from engines.worlds import scenes
 
 SCALES = (1, 2, 3, 4, 6, 8)
 CODES = 512
+ASKED = "a large pink cube at the top left, a small teal ring in the middle"
 
 
 def patches(image: Tensor) -> Tensor:
@@ -136,6 +137,7 @@ def pyramid(lane: str, title: str, image: Tensor, codes: Tensor, given: int = 0)
     run.begin(title, {"id": "codes", "kind": "pyramid", "shape": [[p, p] for p in SCALES]},
               [("next_scale/next_scale", "target"), ("tokenizers/scales", "decoder")],
               given={"cells": spans(known), "values": values} if given else None)
+    run.say(Note(key="var.asked", args={"caption": ASKED}, text=f"The caption: {ASKED}."))
     before = torch.full_like(image, 0.2)
     if given:
         run.say(picture("other", 0, image.flip(2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -174,9 +175,9 @@ def test_a_forced_word_leaves_both_futures_in_reach(visit):
     here = page.locator(f'[data-lane="{HERO}"] .uf-cell[data-cell="{here.get_attribute("data-cell")}"]')
     before = here.locator(".uf-text").inner_text()
     here.click()
+    expect(page.locator(".inspector-box .uf-follow")).to_be_visible()  # until then the bars are another word's
     bar = page.locator(".inspector-box .uf-bars li:not([data-now]) button").first
     wanted = bar.get_attribute("data-word") or ""
-    # By its word: which bar comes first may still change while the inspector fills.
     page.locator(f'.inspector-box .uf-bars button[data-word="{wanted}"]').click()
     expect(page.locator("main[data-run=over]")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="To the end").click()
@@ -225,6 +226,17 @@ def test_claims_are_said_in_plain_words(visit):
         assert "e-0" not in text and "1e-" not in text and "p-value" not in text
 
 
+@pytest.mark.parametrize("slug", EXHIBITS)
+def test_claims_name_nothing_by_its_name_in_the_code(visit, slug):
+    page = visit(f"?exhibit={slug}", still=True)
+    page.wait_for_selector(".claim")
+    page.evaluate("document.querySelectorAll('.claim-points').forEach((d) => { d.open = true })")
+    for text in page.locator(".claim").all_inner_texts():
+        assert not re.search(r"\[object|undefined|NaN|[{}]|[a-z]_[a-z]", text), text
+    for claim in page.locator(".claim").all():
+        if "% of" in " ".join(claim.locator(".claim-unit").all_inner_texts()):
+            assert "no difference" not in claim.inner_text(), "a share is not compared with anything"
+
 # ---- seen, named, reached
 
 PALE = """
@@ -271,7 +283,7 @@ UNNAMED = """
   .flatMap((kind) => [...document.querySelectorAll(kind)])
   .filter((n) => n.checkVisibility())
   .filter((n) => !n.getAttribute('aria-label') && !n.getAttribute('aria-labelledby'))
-  .filter((n) => !n.labels?.length && !n.textContent.trim())
+  .filter((n) => !n.labels?.length && !n.textContent.trim() && !n.querySelector('[aria-label]'))
   .map((n) => n.outerHTML.slice(0, 120))
 """
 

@@ -263,9 +263,9 @@ def test_keys_play_step_and_reach_every_control(visit):
     slider = page.get_by_role("slider", name="Where in the run")
     page.locator("h1").focus()
     page.keyboard.press("Home")
-    start = slider.get_attribute("aria-valuenow")
+    expect(slider).to_have_attribute("aria-valuenow", "0")
     page.keyboard.press("ArrowRight")
-    expect(slider).not_to_have_attribute("aria-valuenow", start or "")
+    expect(slider).not_to_have_attribute("aria-valuenow", "0")
     page.keyboard.press("?")
     expect(page.locator("dialog.help")).to_be_visible()
     page.keyboard.press("Escape")
@@ -314,3 +314,22 @@ def test_a_lecture_hides_the_controls_and_turns_pages_by_remote(visit):
     page.locator("h1").focus()
     page.keyboard.press("PageDown")
     expect(page.locator(".beat-text")).not_to_have_text(first)
+
+
+def test_a_lecture_is_begun_run_and_ended_on_the_page(visit):
+    page = visit(f"?exhibit={HERO}", still=True)
+    page.locator(".lecture-switch").click()
+    expect(page.locator(".controls")).to_be_hidden()
+    expect(page.locator(".center .beats")).to_be_visible()
+    assert "lecture=1" in page.url
+    page.locator(".lecture-run").click()
+    expect(page.locator("main[data-run=over]")).to_be_visible(timeout=60_000)
+    page.locator(".lecture-switch").click()
+    expect(page.locator(".controls")).to_be_visible()
+    assert "lecture" not in page.url
+
+
+def test_a_phone_can_run_without_scrolling(visit):
+    page = visit(f"?exhibit={HERO}", width=390, height=844)
+    expect(page.locator(".run-button")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Copy link")).to_be_visible()

@@ -348,6 +348,26 @@ def test_toys_of_a_link_stand_on_the_table_and_change_by_hand(show):
     assert "caption=" not in page.url
 
 
+def test_the_seeds_own_toys_are_shown_and_changing_one_keeps_the_others(show):
+    page = show("?exhibit=var")
+    names = [p.get_attribute("aria-label") for p in page.locator(".table-place:has(.toy)").all()]
+    assert names == ["top left: large pink cube", "middle: small teal ring"]
+    assert page.locator("#s-caption").input_value() == "" and "caption=" not in page.url
+    page.locator('[data-place="4"]').click()
+    page.locator("#s-caption-colour-red + label").click()
+    text = page.locator("#s-caption").input_value()
+    assert text == "a large pink cube at the top left, a small red ring in the middle"
+    page.get_by_role("button", name="The seed's own scene").click()
+    assert page.locator(".table-place .toy").count() == 2
+    page.locator('[data-place="0"]').focus()
+    page.keyboard.press("Delete")
+    assert page.locator("#s-caption").input_value() == "a small teal ring in the middle"
+    page.fill(".seed-field", "12")
+    page.locator(".seed-field").blur()
+    page.get_by_role("button", name="The seed's own scene").click()
+    assert page.locator(".table-place .toy").count() == 0, "nobody knows yet what seed 12 sets"
+
+
 def test_the_table_is_set_by_keyboard_and_holds_no_more_than_it_may(show):
     page = show("?exhibit=raster")
     page.locator('[data-place="4"]').focus()

@@ -93,12 +93,16 @@ def test_the_filter_claim_falls_for_a_filter_that_drops_the_crossing_word(trial)
     *_, good = next_token.kept_set_equals_reference(trial("next-token", "kept-set-equals-reference", effort=0.1))
     assert good["holds"]
 
-    def broken(p, k, top_p, min_p):
-        keep = kept(p, k, top_p, min_p)
+    def broken(p, k, top_p, min_p, typical_p):
+        keep = kept(p, k, top_p, min_p, typical_p)
         if keep.sum() > 1 and top_p < 1:
             keep[np.where(keep, p, 2).argmin()] = False
         return keep
 
-    *_, bad = next_token.kept_set_equals_reference(
-        trial("next-token", "kept-set-equals-reference", effort=0.1, subject=broken))
-    assert bad["holds"] is False
+    def deaf(p, k, top_p, min_p, typical_p):
+        return kept(p, k, top_p, min_p)
+
+    for subject in (broken, deaf):
+        *_, bad = next_token.kept_set_equals_reference(
+            trial("next-token", "kept-set-equals-reference", effort=0.1, subject=subject))
+        assert bad["holds"] is False

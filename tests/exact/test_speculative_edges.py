@@ -42,8 +42,8 @@ WORD = {w: i for i, w in enumerate(stories.VOCAB)}
 @pytest.fixture
 def bare(monkeypatch):
     """Without the charts of the page, which take most of a table run's time and no part in its law."""
-    monkeypatch.setattr(page, "truth", lambda meter, text: None)
-    monkeypatch.setattr(page, "dists", lambda x, **named: {})
+    monkeypatch.setattr(page, "truth", lambda kind, meter, text: None)
+    monkeypatch.setattr(page, "dists", lambda kind, x, **named: {})
 
 
 def fits(counts, law):

@@ -58,7 +58,7 @@ def test_forcing_a_cell_keeps_what_came_before_and_holds_the_value(default):
         at, commit = next((i, e) for i, e in enumerate(own) if isinstance(e, ev.Commit) and i > len(own) // 2)
         after = max(i for i, e in enumerate(own[:at]) if isinstance(e, ev.Forward | ev.Phase))
         cell = ev.expand(commit.cells)[0]
-        value = next(w for w in lane.vocabulary() if str(w).isalnum() and w not in commit.values)
+        value = next(w for w in lane.vocabulary(exhibit.parse({})) if str(w).isalnum() and w not in commit.values)
         force = {"do": "force", "lane": name, "cell": cell, "value": value, "after": after}
         branch = list(run(exhibit, interventions=[force], lanes=[name]))
         assert record.untimed(branch[: after + 1]) == record.untimed(own[: after + 1])
@@ -87,7 +87,7 @@ def test_settings_describe_check_and_refuse_themselves(slug):
         assert s.parse(s.default) == s.default
         for bad in (None, [], {}, "\x00", "\u202e", "9" * 100_000, "${1}", float("nan"), 1e99, "<b>"):
             try:
-                s.parse(bad)
+                exhibit.parse({s.name: bad})
             except Refused as error:
                 assert error.field == s.name and len(str(error)) < 500 and "\n" not in str(error)
             else:
@@ -140,12 +140,17 @@ def test_beats_stop_at_events_that_happen(slug):
 )
 @pytest.mark.parametrize("slug", SLUGS)
 def test_interventions_that_make_no_sense_are_refused(slug, intervention, word):
-    lanes = catalog.EXHIBITS[slug].lanes.values()
-    words = next((lane.vocabulary() for lane in lanes if isinstance(lane, Lane) and lane.vocabulary), None)
-    if words is None and word in ("not a word", "cell 5000 does not exist"):
-        word = "does not support"  # an exhibit of numbers has no words to force
-    elif intervention == {"do": "force", "cell": 5_000, "value": None}:
-        intervention = intervention | {"value": next(iter(words))}
+    parsed = catalog.EXHIBITS[slug].parse({})
+    lanes = {n: lane for n, lane in catalog.EXHIBITS[slug].lanes.items() if isinstance(lane, Lane)}
+    forced = {n: lane for n, lane in lanes.items() if lane.vocabulary and "force" in lane.interventions}
+    if isinstance(intervention, dict) and intervention["do"] == "force":
+        # Not every lane can be forced: a token of plain numbers cannot be named.
+        name, lane = next(iter((forced or lanes).items()))
+        intervention = {"lane": name} | intervention
+        if not forced and word in ("not a word", "cell 5000 does not exist"):
+            word = "does not support 'force'"
+        elif intervention.get("cell") == 5_000:
+            intervention["value"] = next(iter(lane.vocabulary(parsed)))
     with pytest.raises(Refused, match=word):
         list(run(slug, interventions=[intervention]))
 

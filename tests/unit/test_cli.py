@@ -138,7 +138,7 @@ def test_world_stores_a_grammar_that_is_believed(capsys, tmp_path, monkeypatch):
         (["run", "assd", "--set", "story=zebra"], ["zebra", "do not know"]),
         (["run", "assd", "--set", "kay=2"], ["'kay'", "share", "temperature"]),
         (["run", "assd", "--set", "k"], ["'k'", "name=value"]),
-        (["run", "assd", "--set", "=3"], ["''", "it has share"]),
+        (["run", "assd", "--set", "=3"], ["''", "it has text, share"]),
         (["run", "assd", "--lane", "asd"], ["'asd'", "one-by-one"]),
         (["run", "assd", "--seed", "-1"], ["seed is '-1'", "from 0 to"]),
         (["run", "assd", "--seed", str(2**53)], [f"'{2**53}'", "from 0 to"]),

@@ -8,10 +8,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -19,9 +25,11 @@ from components.host import routes
 from components.page_data import page_data
 from components.recorded import ROOT
 from components.serve import Desk, Pool, _said
-from engines import catalog, errors, record, runtime, weights
+from engines import catalog, errors, record, runtime, training, weights
 from engines import events as ev
 from engines.__main__ import main
+from engines.next_token import train as next_token
+from engines.next_token.model import Network
 from engines.worlds import stories
 
 SLUG, NET = "next-token", "next_token/target"
@@ -281,6 +289,63 @@ def test_shipped_results_belong_to_the_shipped_weights():
         head, _ = record.read(slug)
         for name, sha in head["models"].items():
             assert weights.sha256(name) == sha, f"{record.trace_path(slug).name}: {name} was trained again; record"
+
+
+# a full disk --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(after: int = 2_000):
+    """No file of this process may grow beyond so many bytes: a write fails in the middle, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(("path", "argv"), [
+    (record.trace_path, ["record", SLUG]),
+    (record.claims_path, ["measure", SLUG, "--claim", "kept-set-equals-reference", "--effort", "0.1", "--save"]),
+])
+def test_a_full_disk_is_said_in_one_line_and_keeps_the_file_of_before(assets, capsys, path, argv):
+    before = path(SLUG).read_bytes()
+    with full_disk():
+        assert main(argv) == 1
+    err = capsys.readouterr().err.split("\r")[-1]
+    assert err.startswith("unfold: ") and "try again" in err and err.count("\n") == 1
+    assert path(SLUG).read_bytes() == before
+    assert not list(assets.rglob("*.tmp")), "half a file is left behind"
+    assert main(argv) == 0, "with room again it works"
+
+
+def test_a_full_disk_keeps_the_network_of_before(stored):
+    before = stored.read_bytes()
+    net = weights.load(NET)
+    with full_disk(), pytest.raises(OSError):
+        weights.save(net, stored, {})
+    assert stored.read_bytes() == before and not list(stored.parent.glob("*.tmp"))
+
+
+def test_a_full_disk_ends_a_training_and_keeps_its_last_checkpoint(tmp_path):
+    recipe = next_token.RECIPES[NET]
+    small = replace(recipe, judge=lambda network: {}, build=lambda: Network(
+        **recipe.build().config | {"layers": 1, "width": 16, "heads": 2, "hidden": 16}))
+    training.fit(small, steps=1, folder=tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with full_disk(), pytest.raises(OSError):
+        training.fit(small, steps=2, folder=tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    training.fit(small, steps=2, folder=tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+def test_an_output_that_finds_no_room_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "engines", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+                              text=True)
+    assert done.returncode == 1 and done.stderr.startswith("unfold: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["claims/assd.json", "strings/en.json", "traces/assd.jsonl.gz"])

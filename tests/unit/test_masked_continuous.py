@@ -259,13 +259,14 @@ def test_a_picture_of_a_batch_is_the_one_that_its_seed_gives_on_the_page(nets, s
 
 
 @pytest.mark.parametrize("name", ["mar", "maskgit"])
-def test_a_lane_obeys_the_rules_of_traces_and_shows_every_set(nets, name):
+def test_a_lane_obeys_the_rules_of_traces_and_shows_its_sets(nets, name):
     events, _ = lane(nets, name)
     ev.check(events)
     text = ev.write_trace({"exhibit": "mar"}, events)
     assert len(events) < 400 and ev.digest(ev.read_trace(text)[1]) == ev.digest(events)
     shown = [e for e in events if isinstance(e, ev.Preview)]
-    assert [e.level for e in shown if e.name == "picture"] == list(range(15)) + [16]
+    # Patches stand for codes, so codes are decoded halfway only; of numbers nothing could be seen.
+    assert [e.level for e in shown if e.name == "picture"] == ([*range(15), 16] if name == "mar" else [7, 16])
     assert len([e for e in shown if e.name == "denoise"]) == (16 if name == "mar" else 0)
     assert not [e for e in lane(nets, name, previews=False)[0] if isinstance(e, ev.Preview) and e.level < 16]
 

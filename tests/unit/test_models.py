@@ -276,3 +276,43 @@ def test_the_mask_is_the_one_of_the_paper():
 def test_a_subset_call_that_makes_no_sense_is_refused(subset, call):
     with pytest.raises(ValueError):
         subset.session()(*call)
+
+
+# several continuations at once --------------------------------------------------------------------------
+
+
+def grow(session, steps: int = 8) -> tuple[list[list[int]], torch.Tensor]:
+    """Branches of a text that fork, cross and end, as in a beam search; the last rows and their logits."""
+    rows = [[next_token.BOS, *words(3)]]
+    for step in range(steps):
+        session(rows)
+        forks = [[*rows[i % len(rows)], 4 + (5 * step + i) % 19] for i in range(min(4, 1 + step))]
+        rows = forks[::-1] if step % 2 else forks
+    return rows, session(rows)
+
+
+def test_several_texts_in_one_call_are_what_each_is_alone(causal):
+    rows, logits = grow(causal.session().beams(4))
+    for row, own in zip(rows, logits, strict=True):
+        torch.testing.assert_close(own, causal.session()(row, 1)[0], **CLOSE)
+
+
+def test_only_the_newest_cell_of_each_beam_is_computed(causal):
+    session = causal.session().beams(4)
+    rows, _ = grow(session)
+    assert session.last == {"reads": list(range(len(rows[0]) - 1)), "computes": [len(rows[0]) - 1]}
+    session([[next_token.BOS, 5, 6]])
+    assert session.last["reads"] == [], "a text that nothing led to is computed anew"
+
+
+def test_a_cache_whose_rows_are_not_reordered_is_noticed(causal, monkeypatch):
+    monkeypatch.setattr("engines.nn.Cache.reorder", lambda self, rows, stop: None)
+    rows, logits = grow(causal.session().beams(4))
+    alone = torch.stack([causal.session()(row, 1)[0] for row in rows])
+    assert not torch.allclose(logits, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("texts", [[], [[2, 5]] * 5, [[2, 5], [2]], [[5, 2]], [[2] + [5] * 64 + [5]]])
+def test_a_call_with_texts_that_do_not_fit_together_is_refused(causal, texts):
+    with pytest.raises(ValueError):
+        causal.session().beams(4)(texts)

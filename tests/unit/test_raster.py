@@ -332,7 +332,7 @@ def test_a_lane_can_begin_with_known_codes(free):
     canvas.known = [(cell, 7) for cell in canvas.order[:20]]
     canvas.prompt = 20
     meter = Meter(lambda name: Greys() if name == sheet.VQ else free.session())
-    begin = sheet.begin(canvas, "", meter, random_order.NET, "")
+    begin = sheet.begin(canvas, "", meter, random_order.NET)
     assert ev.expand(begin.given["cells"]) == canvas.order[:20]
     events = list(random_order.fill(canvas, 64, Rule(), Noise(1), meter, Painter(meter, sheet.VQ)))
     assert sum(len(e.cells) for e in events if isinstance(e, ev.Commit)) == 44 and not canvas.left

@@ -65,7 +65,7 @@ def test_off_keeps_everything_that_is_possible():
 
 
 @pytest.mark.parametrize("knobs", [{"top_k": 1}, {"top_k": 99}, {"top_p": 0.05}, {"top_p": 1e-12}, {"min_p": 1.0},
-                                   {"top_k": 2, "top_p": 0.5, "min_p": 0.5}])
+                                   {"top_k": 2, "top_p": 0.5, "min_p": 0.5}, {"typical_p": 0.05}])
 def test_a_sure_word_survives_every_filter_alone(knobs):
     assert kept(ONE_HOT, **knobs).tolist() == [False, True, False]
 
@@ -79,6 +79,14 @@ def test_top_p_measures_what_top_k_left_over():
     p = np.array([0.4, 0.3, 0.2, 0.1])
     assert kept(p, top_p=0.5).sum() == 2
     assert kept(p, top_k=2, top_p=0.5).sum() == 1, "0.4 of 0.7 is over a half"
+
+
+@given(laws(), st.integers(0, 8), st.floats(0.01, 1), st.floats(0, 1), st.floats(0.01, 1))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_typical_keeps_some_of_what_is_left_and_enough_of_its_mass(p, k, top_p, min_p, typical_p):
+    before, after = kept(p, k, top_p, min_p), kept(p, k, top_p, min_p, typical_p)
+    assert after.any() and not (after & ~before).any()
+    assert p[after].sum() >= typical_p * p[before].sum() - 1e-12
 
 
 @given(laws(), st.integers(0, 8), st.floats(0.01, 1), st.floats(0, 1))

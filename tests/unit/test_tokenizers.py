@@ -96,7 +96,7 @@ def test_latents_are_normalised_and_come_back(image: torch.Tensor) -> None:
     mean = net.posterior(image)[0]
     latents = net.encode(image)
     assert torch.allclose(latents * 2 + 0.3, mean.flatten(2).transpose(1, 2), atol=1e-6)
-    assert torch.allclose(net.decode(latents), net.decode_features(mean), atol=1e-5)
+    assert torch.allclose(net.decode(latents), net.step(mean), atol=1e-5)
 
 
 def test_codes_begin_at_features_and_only_unused_ones_move_later() -> None:

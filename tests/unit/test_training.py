@@ -205,14 +205,17 @@ def test_all_recipes_are_found_by_name_and_others_are_refused():
     found = training.recipes()
     assert {"next_token/target", "next_token/draft", "any_order/subset"} <= set(found)
     assert all(name == recipe.name for name, recipe in found.items())
-    with pytest.raises(Refused, match="any_order/subset"):
-        training.main(["next_token/nothing"])
+    with pytest.raises(Refused, match="did you mean .*next_token/target"):
+        training.main(["next_token/tagret"])
+    with pytest.raises(Refused, match="any_order/.* and others"):
+        training.main(["?"])
     with pytest.raises(Refused):
         training.main([])
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("next_token/target", 1.2e6), ("next_token/draft", 0.1e6), ("any_order/subset", 1.2e6)]
+    ("name", "limit"), [("next_token/target", 1.2e6), ("next_token/draft", 0.1e6), ("any_order/subset", 1.2e6),
+                      ("any_order/ordered", 1.2e6)]
 )
 def test_a_network_stays_within_its_parameters(name, limit):
     assert 0.2 * limit < sum(value.numel() for value in training.recipes()[name].build().parameters()) <= limit
@@ -252,9 +255,14 @@ def test_the_grammar_itself_is_judged_to_have_no_gap_on_any_subset():
     assert score["gap"] == pytest.approx(0, abs=1e-6) and score["exact"] > 0
 
 
+def test_the_grammar_itself_is_judged_to_have_no_gap_in_any_order():
+    score = any_order_train.judge_orders(GrammarAnySubset(), 3)
+    for name in ("gap", "gap_ascending", "gap_bisection", "gap_random"):
+        assert score[name] == pytest.approx(0, abs=1e-6), name
+
+
 def test_an_untrained_network_is_judged_to_be_far_off():
-    for train in (next_token_train, any_order_train):
-        (name,) = [name for name in train.RECIPES if not name.endswith("draft")]
+    for train, name in ((next_token_train, "next_token/target"), (any_order_train, "any_order/subset")):
         assert train.judge(train.RECIPES[name].build(), 4)["gap"] > 100
 
 
