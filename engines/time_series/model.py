@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engines.nn import count_parameters
+from engines.nn import Step, count_parameters
 from engines.time_series.ncde import NeuralCDE
 
 PRIORS = ("independent", "gru", "linear")
@@ -88,8 +88,8 @@ class Network(nn.Module):
             samples.append(z)
         return torch.stack(means, 1), torch.stack(logvars, 1), torch.stack(samples, 1)
 
-    def session(self) -> Session:
-        return Session(self)
+    def session(self, step: Step | None = None) -> Session:
+        return Session(self, step)
 
 
 class Session:
@@ -97,7 +97,7 @@ class Session:
 
     cache_bytes = 0
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, step: Step | None = None):
         self.network = network
         self.params = count_parameters(network)
 
