@@ -5,18 +5,19 @@
 // drawn on the very plane in which λ lies.
 
 import { make, words } from "../player/words.js";
-import { Head } from "./head.js";
+import { Head, write } from "./head.js";
 import { callsOf } from "./picture.js";
 import { orderColour } from "./thread.js";
 
 const TURNS = 0.02; // an eigenvalue this far off the real axis (radians) turns
 const MATTERS = 0.3; // below this modulus a coordinate is gone within a few steps
+const LOOKS = ["made", "growing", "real"];
 const REAL = 0.5; // where the axis of a band lies
 const SHARE = 0.64; // of the height for the first channel; the others share the rest
 
 /**
  * Draw the series lanes of a player. options: lanes (ids; default all series lanes), heads (true).
- * Returns {draw, set(options), destroy}.
+ * Returns {draw, set(options), empty(), destroy}: empty() takes all off the curves until a new run begins.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
   const t = words(strings);
@@ -24,6 +25,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   const lanes = new Map();
   let version = -1;
   let pending = 0;
+  let emptied = false;
   element.classList.add("uf-stage", "uf-series");
   element.replaceChildren();
 
@@ -32,19 +34,20 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function draw() {
     pending = 0;
     const wanted = ids();
-    if (version !== player.version || [...lanes.keys()].join() !== wanted.join()) {
-      version = player.version;
+    if (!wanted.length && emptied) return; // the new run has not begun
+    emptied = false;
+    if ([...lanes.keys()].join() !== wanted.join()) {
+      for (const lane of lanes.values()) lane.destroy();
       lanes.clear();
       for (const id of wanted) lanes.set(id, new SeriesLane({ id, player, t, settings, redraw: later }));
       element.replaceChildren(...[...lanes.values()].map((lane) => lane.root));
-    }
+    } else if (version !== player.version) for (const lane of lanes.values()) lane.renew();
+    version = player.version;
     for (const lane of lanes.values()) lane.draw();
   }
 
   const later = () => { pending ||= requestAnimationFrame(draw); };
   const off = [player.on("change", later), player.on("select", later)];
-  const resize = new ResizeObserver(later);
-  resize.observe(element);
   draw();
 
   return {
@@ -53,10 +56,15 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       Object.assign(settings, change);
       draw();
     },
+    empty() {
+      if (emptied || !lanes.size) return;
+      emptied = true;
+      for (const lane of lanes.values()) lane.empty();
+    },
     destroy() {
       off.forEach((f) => f());
-      resize.disconnect();
       cancelAnimationFrame(pending);
+      for (const lane of lanes.values()) lane.destroy();
       element.classList.remove("uf-stage", "uf-series");
       element.replaceChildren();
     },
@@ -66,16 +74,30 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 class SeriesLane {
   constructor({ id, player, t, settings, redraw }) {
     Object.assign(this, { id, player, t, settings, redraw, chosen: null });
-    const [canvas, output] = player.events(id)[0].canvases;
-    [this.steps] = canvas.shape;
-    this.rows = canvas.rows ?? 1;
-    this.channels = output.shape[1];
-    this.names = output.names ?? [];
+    this.renew();
     this.head = new Head(t, player, id);
     this.plot = new Plot(this);
     this.circle = new Circle(this);
+    const legend = make("p", { class: "uf-legend" }, ...LOOKS.map((k) => make("span", { "data-look": k }, make("i", {}), t(`series.legend.${k}`))));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "series" }, this.head.root,
-      make("div", { class: "uf-series-body" }, this.plot.root, this.circle.root));
+      make("div", { class: "uf-series-body" }, make("div", { class: "uf-series-curves" }, this.plot.root, legend), this.circle.root));
+  }
+
+  /** Another run: perhaps more series, or longer ones. */
+  renew() {
+    const [canvas, output] = this.player.events(this.id)[0].canvases;
+    [this.steps] = canvas.shape;
+    Object.assign(this, { rows: canvas.rows ?? 1, channels: output.shape[1], names: output.names ?? [], chosen: null });
+  }
+
+  empty() {
+    this.head.empty();
+    this.plot.empty();
+    this.circle.empty();
+  }
+
+  destroy() {
+    this.plot.destroy();
   }
 
   /** The row that is looked at: the selected one, else the last, which the inspector shows too. */
@@ -108,31 +130,47 @@ class SeriesLane {
 class Plot {
   constructor(lane) {
     this.lane = lane;
-    this.svg = make("svg", { class: "uf-curves", "aria-hidden": "true" });
+    this.frame = make("g");
+    this.made = make("g");
+    this.svg = make("svg", { class: "uf-curves", "aria-hidden": "true" }, this.frame, this.made);
     this.root = make("div", { class: "uf-plot", role: "application", tabindex: "0" }, this.svg);
     this.root.addEventListener("click", (e) => this.#click(e));
     this.root.addEventListener("keydown", (e) => this.#key(e));
-    this.key = "";
+    // Watched rather than asked for at each change, which would lay the page out again.
+    this.watch = new ResizeObserver(([{ contentRect: { width, height } }]) => {
+      if (width === this.width && height === this.height) return;
+      Object.assign(this, { width, height });
+      lane.redraw();
+    });
+    this.watch.observe(this.root);
+  }
+
+  empty() {
+    this.length = 0;
+    this.made.replaceChildren();
+  }
+
+  destroy() {
+    this.watch.disconnect();
   }
 
   draw(now) {
     const { lane } = this;
     const { t, player } = lane;
     Object.assign(this, now);
-    const box = this.root.getBoundingClientRect();
-    if (!box.width) return;
-    Object.assign(this, { width: box.width, height: box.height });
+    if (!this.width) return;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     this.left = 0.125 * rem;
     this.foot = 1.375 * rem;
     this.rem = rem;
     const selected = player.selection?.lane === lane.id ? player.selection.cell % lane.steps : null;
     this.root.setAttribute("aria-label", t("series.plot", { title: player.title(lane.id), n: lane.rows, m: lane.steps, row: this.row + 1, step: (selected ?? Math.max(this.done - 1, 0)) + 1 }));
-    this.svg.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-    const parts = [...this.#frame(), ...this.#real(), ...this.#made()];
+    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
+    this.frame.replaceChildren(...this.#frame());
+    const parts = [...this.#real(), ...this.#made()];
     const mark = selected ?? (this.done && !this.finished ? this.done - 1 : null);
     if (mark !== null) parts.push(...this.#moment(mark, selected !== null));
-    this.svg.replaceChildren(...parts);
+    this.made.replaceChildren(...parts);
   }
 
   x(k) {
@@ -266,6 +304,13 @@ class Circle {
     this.points.addEventListener("keydown", (e) => this.#key(e));
   }
 
+  empty() {
+    this.root.toggleAttribute("data-none", true);
+    this.#lay([]);
+    this.walk.replaceChildren();
+    write(this.text, "");
+  }
+
   draw({ state, walk }) {
     const { lane } = this;
     const values = (state.canvases.spectrum?.cells ?? []).map((cell) => cell.value);
@@ -274,7 +319,7 @@ class Circle {
     if (!known) {
       this.#lay([]);
       this.walk.replaceChildren();
-      text(this.text, lane.t(state.n > 4 ? "series.spectrum.none" : "series.spectrum.waiting"));
+      write(this.text, lane.t(state.n > 4 ? "series.spectrum.none" : "series.spectrum.waiting"));
       return;
     }
     this.values = values;
@@ -282,7 +327,7 @@ class Circle {
     const chosen = lane.chosen !== null && values[lane.chosen] ? lane.chosen : foremost(values);
     this.#lay(values, chosen);
     this.#drawWalk(walk, halves(state.previews.modes), chosen);
-    text(this.text, this.#says(values[chosen]));
+    write(this.text, this.#says(values[chosen]));
   }
 
   #says([re, im]) {
@@ -371,14 +416,7 @@ function line(values, x, y) {
 }
 
 function label(x, y, said, anchor) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", "text");
-  for (const [name, value] of Object.entries({ x, y, "text-anchor": anchor, class: "uf-tick" })) node.setAttribute(name, value);
-  node.textContent = said;
-  return node;
-}
-
-function text(element, value) {
-  if (element.textContent !== value) element.textContent = value;
+  return make("text", { x, y, "text-anchor": anchor, class: "uf-tick" }, said);
 }
 
 const arrays = new WeakMap();

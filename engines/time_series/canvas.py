@@ -20,13 +20,14 @@ from engines.events import Begin, Commit, Event, Forward, Measure, Note, Phase, 
 from engines.noise import Noise
 from engines.runtime import Meter, Net
 from engines.time_series import koopman
+from engines.time_series.model import LENGTH
 from engines.worlds import series
 
 LATENTS, SERIES, SPECTRUM = "latents", "series", "spectrum"
 NAMES = ["angle", "speed"]
 BOX = [-1.2, -1.2, 1.2, 1.2]
 # The operator is solved from so many walks of the trained length.
-FIT, LENGTH = 256, 24
+FIT = 256
 # At most so many looks at the unfinished series.
 LOOKS = 24
 # Rows of noise are this far apart, so that neither more series nor longer ones change the numbers of the others.

@@ -14,7 +14,8 @@ from engines import stats
 from engines.events import Commit
 from engines.runtime import Trial
 from engines.time_series import scores
-from engines.time_series.canvas import LENGTH, SPECTRUM, runs_of, swing_left
+from engines.time_series.canvas import SPECTRUM, runs_of, swing_left
+from engines.time_series.model import LENGTH
 from engines.worlds import series
 
 Result = dict[str, Any]
@@ -122,9 +123,10 @@ def discriminative_score(trial: Trial) -> Iterator[Result]:
 
 
 def predictive_score(trial: Trial) -> Iterator[Result]:
-    """The linear prior's error minus that of a predictor trained on real series."""
+    """The error of a predictor trained on the linear prior's series minus that on series without dynamics; the points
+    have one trained on real series too."""
     *_, (points, found) = _scored(trial, trial.subject or scores.predictive, WAYS)
-    yield stats.mean(np.subtract(found[WAYS[0][0]], found["real series"]).tolist()) | {"points": points}
+    yield stats.mean(np.subtract(found[WAYS[0][0]], found[WAYS[3][0]]).tolist()) | {"points": points}
 
 
 def irregular(trial: Trial) -> Iterator[Result]:

@@ -17,7 +17,8 @@ from engines.events import Note, Steps
 from engines.noise import Noise
 from engines.runtime import Meter
 from engines.time_series import canvas, koopman
-from engines.time_series.canvas import FIT, LENGTH, Walks
+from engines.time_series.canvas import FIT, Walks
+from engines.time_series.model import LENGTH
 
 GRU, INDEPENDENT = "time_series/gru", "time_series/independent"
 
@@ -39,7 +40,7 @@ def gru(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     z, state = torch.zeros(s.samples, k), torch.zeros(s.samples, config["hidden"])
     for t in range(s.steps):
         yield canvas.phase(s, t)
-        mean, logvar, state = net("step", z, state)
+        mean, logvar, state = net("ahead", z, state)
         yield canvas.forward(net, s, t)
         mu, sigma = mean.double().numpy(), (logvar / 2).exp().double().numpy()
         drawn = mu + sigma * canvas.epsilon(s, noise, t, k)

@@ -46,7 +46,17 @@ def residual(z: Tensor, A: Tensor) -> float:
 def left_over(z: Tensor, A: Tensor) -> np.ndarray:
     """(k, k) float64 lower triangular L with L Lᵀ = the covariance of Z_fut - Z_past A: what a step adds by chance."""
     e = (z[:, 1:] - z[:, :-1] @ A).reshape(-1, z.shape[-1]).double()
-    covariance = e.T @ e / len(e)
+    return _root(e.T @ e / len(e))
+
+
+def start(z: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Where walks begin: the mean μ_1 (k,) float64 of z_1, and L_1 (k, k) with L_1 L_1ᵀ = its covariance."""
+    first = z[:, 0].double()
+    mean = first.mean(0)
+    return mean.numpy(), _root((first - mean).T @ (first - mean) / len(first))
+
+
+def _root(covariance: Tensor) -> np.ndarray:
     return np.linalg.cholesky(covariance.numpy() + 1e-12 * np.eye(len(covariance)))
 
 

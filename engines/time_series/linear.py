@@ -2,7 +2,8 @@
 
 Source: Naiman et al., arXiv 2310.02619: "we represent the latent conditional prior dynamics using a linear map".
 Symbols: Z latents of 256 training series, A = argmin ‖Z_past A - Z_fut‖, λ its eigenvalues, Σ the covariance of what A
-leaves over. z_1 ~ N(0, I); z_t = z_{t-1} A + ε_t, ε_t ~ N(0, Σ); at the end x = decoder(z_1 … z_T).
+leaves over, μ_1 and Σ_1 mean and covariance of their first steps. z_1 ~ N(μ_1, Σ_1); z_t = z_{t-1} A + ε_t,
+ε_t ~ N(0, Σ); at the end x = decoder(z_1 … z_T). Training only pulls z_1 towards N(0, I), so its law is measured too.
 
 One call reads the series, then no network is needed until the decoder: a step is one product with a matrix.
 Differs from the official code, which draws from a GRU (`gru.py`); there A only enters a penalty.
@@ -22,7 +23,8 @@ from engines.noise import Noise
 from engines.runtime import Meter
 from engines.sampling import percent
 from engines.time_series import canvas, koopman
-from engines.time_series.canvas import FIT, LENGTH, Walks
+from engines.time_series.canvas import FIT, Walks
+from engines.time_series.model import LENGTH
 from engines.time_series.ncde import control
 from engines.worlds import series
 
@@ -59,20 +61,25 @@ def linear(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     yield from canvas.spectrum(A, Z)
     yield _told(A)
     step, L = A.double().numpy(), koopman.left_over(Z, A)
-    spread = s.noise * np.sqrt((L**2).sum(1))
+    first, L_1 = koopman.start(Z)
     k = len(step)
     for t in range(s.steps):
         yield canvas.phase(s, t)
         e_t = canvas.epsilon(s, noise, t, k)
         if t == 0:
-            yield from walks.add(np.zeros_like(e_t), np.ones(k), e_t)
+            yield from walks.add(np.broadcast_to(first, e_t.shape), spread(L_1), first + e_t @ L_1.T)
             yield Note(key="kvae.first", text="The first latent of each series is drawn. From here on only the matrix "
                        "moves it, and a little chance.", cells=canvas.cells_of(s, 0))
         else:
             ahead = walks.z[-1] @ step
-            yield from walks.add(ahead, spread, ahead + e_t @ L.T)
+            yield from walks.add(ahead, s.noise * spread(L), ahead + e_t @ L.T)
     yield from walks.finish()
     return walks.summary()
+
+
+def spread(L: np.ndarray) -> np.ndarray:
+    """Standard deviations (k,) of what L (k, k) makes of standard normal noise."""
+    return np.sqrt((L**2).sum(1))
 
 
 def _told(A: Tensor) -> Note:

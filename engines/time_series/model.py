@@ -24,6 +24,10 @@ from engines.nn import Step, count_parameters
 from engines.time_series.ncde import NeuralCDE
 
 PRIORS = ("independent", "gru", "linear")
+LENGTH = 24  # steps of a training series
+# log σ² at first, of the posterior and of a step of the prior. Latents that are mostly noise have no dynamics to find,
+# and a short training never gets past that; nor past a prior so broad that walking well gains nothing.
+QUIET, SURE = -3.0, -4.0
 
 
 class Encoder(nn.Module):
@@ -52,15 +56,15 @@ class Network(nn.Module):
         self.prior = PRIORS[prior]
         self.encoder = Encoder(channels, hidden, layers, bool(holes))
         self.mean, self.logvar = nn.Linear(2 * hidden, latent), nn.Linear(2 * hidden, latent)
-        # Latents that are mostly noise at first have no dynamics to find, and a short training never gets past that.
-        nn.init.constant_(self.logvar.bias, -3.0)
+        nn.init.constant_(self.logvar.bias, QUIET)
         self.decoder = nn.GRU(latent, hidden, layers, batch_first=True, bidirectional=True)
         self.out = nn.Linear(2 * hidden, channels)
         if self.prior == "gru":
             self.cell = nn.GRUCell(latent, hidden)
             self.prior_mean, self.prior_logvar = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+            nn.init.constant_(self.prior_logvar.bias, SURE)
         if self.prior == "linear":
-            self.step_logvar = nn.Parameter(torch.zeros(latent))
+            self.step_logvar = nn.Parameter(torch.full((latent,), SURE))
 
     def posterior(self, *x: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² (B, T, k) of q(z | x); x as in `Encoder`."""
@@ -71,7 +75,14 @@ class Network(nn.Module):
         """z (B, T, k) -> series (B, T, c) in (0, 1). It reads the whole walk, forwards and backwards."""
         return torch.sigmoid(self.out(self.decoder(z)[0]))
 
-    def step(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    step = decode
+    free = {0: {0: "series"}}
+
+    def example(self) -> tuple[Tensor]:
+        """The walks of three series."""
+        return (torch.zeros(3, LENGTH, self.config["latent"]),)
+
+    def ahead(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the GRU prior: z (B, k), state (B, h) -> μ, log σ² (B, k) of the next latent, next state."""
         state = self.cell(z, state)
         return self.prior_mean(state), self.prior_logvar(state), state
@@ -81,7 +92,7 @@ class Network(nn.Module):
         z, state = torch.zeros_like(noise[:, 0]), noise.new_zeros(len(noise), self.cell.hidden_size)
         means, logvars, samples = [], [], []
         for e in noise.unbind(1):
-            mean, logvar, state = self.step(z, state)
+            mean, logvar, state = self.ahead(z, state)
             z = mean + e * (logvar / 2).exp()
             means.append(mean)
             logvars.append(logvar)
@@ -93,12 +104,13 @@ class Network(nn.Module):
 
 
 class Session:
-    """What a lane calls: session("encode" | "step" | "walk" | "decode", …). The prior's state is the caller's."""
+    """What a lane calls: session("encode" | "ahead" | "walk" | "decode", …). The prior's state is the caller's."""
 
     cache_bytes = 0
 
     def __init__(self, network: Network, step: Step | None = None):
-        self.network = network
+        """step: an evaluation of `network.step`, the decoder, by something faster than torch."""
+        self.network, self.step = network, step or network.step
         self.params = count_parameters(network)
 
     @torch.inference_mode()
@@ -106,11 +118,11 @@ class Session:
         """Each task as in `Network`; encode is its posterior: series or (X(0), dX) -> μ, log σ² (B, T, k)."""
         network = self.network
         tasks: dict[str, Callable[..., Any]] = {
-            "encode": network.posterior, "step": network.step, "walk": network.walk, "decode": network.decode}
+            "encode": network.posterior, "ahead": network.ahead, "walk": network.walk, "decode": self.step}
         return tasks[task](*inputs)
 
     def warm(self) -> None:
         config = self.network.config
-        self("decode", torch.zeros(2, 24, config["latent"]))
+        self("decode", *self.network.example())
         if self.network.prior == "gru":
-            self("step", torch.zeros(2, config["latent"]), torch.zeros(2, config["hidden"]))
+            self("ahead", torch.zeros(2, config["latent"]), torch.zeros(2, config["hidden"]))
