@@ -14,8 +14,9 @@ export function view({ player, t, focus, cell, state }) {
   const [row, k] = [Math.floor(focus.cell / steps), focus.cell % steps];
   const top = make("p", { class: "uf-where-word" }, make("span", {}, t("inspector.moment", { row: row + 1, step: k + 1 })));
   if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
+  const names = state.canvases.series?.canvas.names ?? [];
   const made = state.canvases.series?.cells[focus.cell]?.value;
-  const parts = [top, make("p", { class: "uf-big uf-figures" }, made ? made.map((v) => v.toFixed(2)).join(" \u00b7 ") : "\u2026")];
+  const parts = [top, make("p", { class: "uf-big uf-figures" }, ...(made ?? names).map((v, c) => make("span", {}, make("small", {}, names[c] ?? ""), made ? v.toFixed(2) : "\u2026")))];
   if (!cell.value) return [...parts, make("p", { class: "uf-say" }, t("say.moment.masked"))];
   const law = halves(player.events(focus.lane).find((e) => e.kind === "preview" && e.name === "law" && e.level === k));
   parts.push(make("p", { class: "uf-say" }, t(k ? "say.moment" : "say.moment.first")));

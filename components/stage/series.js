@@ -11,7 +11,8 @@ import { orderColour } from "./thread.js";
 
 const TURNS = 0.02; // an eigenvalue this far off the real axis (radians) turns
 const MATTERS = 0.3; // below this modulus a coordinate is gone within a few steps
-const LOOKS = ["made", "growing", "real"];
+const LOOKS = ["made", "growing", "real", "eigen", "walk"];
+const GONE = 0.01; // what is left of it after one trained length
 const REAL = 0.5; // where the axis of a band lies
 const SHARE = 0.64; // of the height for the first channel; the others share the rest
 
@@ -80,7 +81,7 @@ class SeriesLane {
     this.circle = new Circle(this);
     const legend = make("p", { class: "uf-legend" }, ...LOOKS.map((k) => make("span", { "data-look": k }, make("i", {}), t(`series.legend.${k}`))));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "series" }, this.head.root,
-      make("div", { class: "uf-series-body" }, make("div", { class: "uf-series-curves" }, this.plot.root, legend), this.circle.root));
+      make("div", { class: "uf-series-body" }, make("div", {}, this.plot.root, legend), this.circle.root));
   }
 
   /** Another run: perhaps more series, or longer ones. */
@@ -216,7 +217,7 @@ class Plot {
   #tick(k, anchor = k ? "middle" : "start") {
     const x = this.x(k);
     const foot = this.height - this.foot;
-    return make("g", {}, make("line", { x1: x, x2: x, y1: foot, y2: foot + 4, class: "uf-axis" }), label(x, this.height - 2, String(k + 1), anchor));
+    return make("g", {}, make("line", { x1: x, x2: x, y1: foot, y2: foot + 4, class: "uf-axis" }), label(x, this.height - 2, k ? String(k + 1) : this.lane.t("series.first"), anchor));
   }
 
   /** Real series, faint behind; where steps are missing only what was measured, as dots. */
@@ -327,7 +328,8 @@ class Circle {
     const chosen = lane.chosen !== null && values[lane.chosen] ? lane.chosen : foremost(values);
     this.#lay(values, chosen);
     this.#drawWalk(walk, halves(state.previews.modes), chosen);
-    write(this.text, this.#says(values[chosen]));
+    const gone = values.filter(([re, im]) => Math.hypot(re, im) ** this.trained < GONE).length;
+    write(this.text, `${this.#says(values[chosen])} ${gone ? lane.t("series.gone", { n: gone, m: values.length }) : ""}`);
   }
 
   #says([re, im]) {

@@ -141,11 +141,16 @@ class Walks:
         return {"series": self.s.samples, "steps": self.s.steps, "calls": self.net.calls}
 
 
-def swing_left(x: np.ndarray, window: int | None = None) -> float:
-    """How far series (R, T, c) swing in their last window over the first: 24 steps, a good period, or half of them."""
-    window = window or min(LENGTH, x.shape[1] // 2)
-    early, late = (part - part.mean(1, keepdims=True) for part in (x[:, :window], x[:, -window:]))
-    return float(np.sqrt((late**2).mean() / max((early**2).mean(), 1e-12)))
+def swing(x: np.ndarray) -> float:
+    """How far series (R, T, c) swing in their last 24 steps, a good period: root mean square around their middle."""
+    late = x[:, -LENGTH:]
+    return float(np.sqrt(((late - late.mean(1, keepdims=True)) ** 2).mean()))
+
+
+def swing_left(x: np.ndarray) -> float:
+    """How far series (R, T, c) swing in their last 24 steps, or half of them, over the first."""
+    window = min(LENGTH, x.shape[1] // 2)
+    return swing(x[:, -window:]) / max(swing(x[:, :window]), 1e-6)
 
 
 def runs_of(events: Sequence[Event]) -> np.ndarray:

@@ -76,9 +76,9 @@ KVAE = Exhibit(
               paper={"value": None, "unit": "", "where": "section on physics-constrained generation: figures only"},
               measure=claims.constraint_moves_spectrum),
         Claim(id="prior-rollout-vs-gru", kind="difference", must=False, title="Past the trained length",
-              text="After four times the trained length, how far the swing is from what it should be: one matrix "
+              text="After four times the trained length, how far the swing is from that of real series: one matrix "
               "minus the official code's GRU.",
-              unit="of the first swing", baseline="the official code's prior, as many parameters",
+              unit="of a real swing", baseline="the official code's prior, as many parameters",
               threshold={"op": "<", "value": 0.0},
               paper={"value": None, "unit": "", "where": "not reported"}, measure=claims.prior_rollout_vs_gru),
         Claim(id="discriminative-score", kind="difference", must=False, title="Hard to tell from real ones",

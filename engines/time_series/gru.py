@@ -4,6 +4,10 @@ Source of the GRU: the official code of arXiv 2310.02619, `sample_prior`. Symbol
 says of the next latent: s_t = GRU(z_{t-1}, s_{t-1}), z_t = μ_t + σ_t ε_t, from zeros. No matrix is needed to draw;
 training only asks that the walks be nearly linear. The matrix shown beside it is solved from 256 of its own walks, off
 the lane's clock, because that is where the official code solves it.
+
+In training the official code compares each posterior with a walk that was drawn without a look at the series. No walk
+can then foresee which series it will be compared with, so the best it can do is to be as broad as all of them together:
+of one swing it learns little. The linear prior is compared step by step, from the posterior's own z_{t-1}.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def linear(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         e_t = canvas.epsilon(s, noise, t, k)
         if t == 0:
             yield from walks.add(np.broadcast_to(first, e_t.shape), spread(L_1), first + e_t @ L_1.T)
-            yield Note(key="kvae.first", text="The first latent of each series is drawn. From here on only the matrix "
-                       "moves it, and a little chance.", cells=canvas.cells_of(s, 0))
+            yield Note(key="kvae.first", cells=canvas.cells_of(s, 0),
+                       text="The first latent is drawn. From here on the matrix moves it, with a little chance.")
         else:
             ahead = walks.z[-1] @ step
             yield from walks.add(ahead, s.noise * spread(L), ahead + e_t @ L.T)
@@ -87,8 +87,8 @@ def _told(A: Tensor) -> Note:
     value = koopman.foremost(koopman.spectrum(A)[0])
     turn = abs(float(np.angle(value)))
     turning = turn > koopman.TURNS
-    ends = f" and turns once in {2 * np.pi / turn:.0f} steps" if turning else ""
+    ends = f", round in {2 * np.pi / turn:.0f} steps" if turning else ""
     left = "more than there was" if abs(value) > 1 else percent(abs(value) ** LENGTH)
-    which = "The largest eigenvalue that turns" if turning else "The largest eigenvalue"
+    which = "Largest turning eigenvalue" if turning else "Largest eigenvalue"
     return Note(key="kvae.spectrum", args={"modulus": round(abs(value), 3)},
-                text=f"{which} has modulus {abs(value):.2f}{ends}: after {LENGTH} steps {left} is left.")
+                text=f"{which}: modulus {abs(value):.2f}{ends}, {left} left after {LENGTH}.")
