@@ -275,7 +275,7 @@ class Lane {
     this.nets = event.nets ?? EMPTY;
     this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(n.role)).map((n) => n.id));
     this.kind = canvas?.kind;
-    this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1 }[this.kind]?.() ?? null;
+    this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1, series: () => canvas.calls }[this.kind]?.() ?? null;
   }
 
   #count(event) {
@@ -311,9 +311,9 @@ class Lane {
   }
 
   #written(event) {
-    if (this.open) return "write";
     // A whole spectrum, or whole series at the end: what is looked at longest.
     if (this.kind === "pyramid" || (this.kind === "series" && event.canvas)) return "scale";
+    if (this.open || this.kind === "series") return "write";
     if (this.kind === "grid") return expand(event.cells).length > 1 ? "set" : "square";
     return "commit";
   }

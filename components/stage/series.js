@@ -11,6 +11,7 @@ import { orderColour } from "./thread.js";
 
 const TURNS = 0.02; // an eigenvalue this far off the real axis (radians) turns
 const MATTERS = 0.3; // below this modulus a coordinate is gone within a few steps
+const MANY = 24; // series drawn in full strength
 const LOOKS = ["made", "growing", "real", "eigen", "walk"];
 const GONE = 0.01; // what is left of it after one trained length
 const REAL = 0.5; // where the axis of a band lies
@@ -171,6 +172,7 @@ class Plot {
     const parts = [...this.#real(), ...this.#made()];
     const mark = selected ?? (this.done && !this.finished ? this.done - 1 : null);
     if (mark !== null) parts.push(...this.#moment(mark, selected !== null));
+    this.svg.toggleAttribute("data-many", lane.rows > MANY);
     this.made.replaceChildren(...parts);
   }
 
@@ -209,7 +211,7 @@ class Plot {
     for (let k = 0; k < lane.steps; k += every) parts.push(this.#tick(k));
     parts.push(this.#tick(lane.steps - 1, "end"));
     if (trained && trained < lane.steps && this.x(lane.steps - 1) - this.x(trained - 1) > 7 * this.rem) {
-      parts.push(label(this.width - 6, 0.875 * this.rem, lane.t("series.beyond"), "end"));
+      parts.push(label(this.width - 6, 0.875 * this.rem, lane.t("series.beyond"), "end", "uf-tick uf-tick-beyond"));
     }
     return parts;
   }
@@ -232,7 +234,7 @@ class Plot {
         const values = Array.from({ length: steps }, (_, k) => real.at(row, k, c));
         if (values.every(Number.isFinite)) path += line(values, (k) => this.x(k), (v) => this.y(c, v));
         else values.forEach((v, k) => { if (Number.isFinite(v)) path += `M${this.x(k).toFixed(1)} ${this.y(c, v).toFixed(1)}h0`; });
-        if (rows > 24 && row > 24) break;
+        if (row > MANY) break;
       }
       parts.push(make("path", { d: path, class: "uf-real", "data-dots": path.includes("h0") }));
     }
@@ -417,8 +419,8 @@ function line(values, x, y) {
   return values.map((v, k) => `${k ? "L" : "M"}${x(k).toFixed(1)} ${y(v).toFixed(1)}`).join("");
 }
 
-function label(x, y, said, anchor) {
-  return make("text", { x, y, "text-anchor": anchor, class: "uf-tick" }, said);
+function label(x, y, said, anchor, kind = "uf-tick") {
+  return make("text", { x, y, "text-anchor": anchor, class: kind }, said);
 }
 
 const arrays = new WeakMap();

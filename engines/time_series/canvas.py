@@ -28,18 +28,19 @@ NAMES = ["angle", "speed"]
 BOX = [-1.2, -1.2, 1.2, 1.2]
 # The operator is solved from so many walks of the trained length.
 FIT = 256
-# At most so many looks at the unfinished series.
-LOOKS = 24
+# At most so many looks at the unfinished series; each is a decode beside the lane's own work.
+LOOKS = 12
 # Rows of noise are this far apart, so that neither more series nor longer ones change the numbers of the others.
 APART = 4096
 
 
-def begin(s: SimpleNamespace, title: str, meter: Meter, name: str) -> Begin:
+def begin(s: SimpleNamespace, title: str, meter: Meter, name: str, calls: int) -> Begin:
+    """calls: how many the lane will need."""
     config = meter.net(name).session.network.config
     k, c = config["latent"], config["channels"]
     return Begin(
         title=title, nets=[meter.card(name, "target")],
-        canvases=[{"id": LATENTS, "kind": "series", "shape": [s.steps, k], "rows": s.samples},
+        canvases=[{"id": LATENTS, "kind": "series", "shape": [s.steps, k], "rows": s.samples, "calls": calls},
                   {"id": SERIES, "kind": "series", "shape": [s.steps, c], "rows": s.samples, "names": NAMES},
                   {"id": SPECTRUM, "kind": "plane", "shape": {"box": BOX, "n": k}}],
     )

@@ -83,7 +83,7 @@ def cycle(x: np.ndarray) -> float:
 def prior_rollout_vs_gru(trial: Trial) -> Iterator[Result]:
     """Swing in the last of four trained lengths over that of real series, as distance from 1. Paired by seed."""
     seeds = trial.seeds(trial.size(16))
-    known, others = real(256, LONG), real(256, LONG, first=256)
+    known, others = real(MADE, LONG), real(MADE, LONG, first=MADE)
     points = [{"x": "real series", "y": swing(others) / swing(known), "steps_a_swing": cycle(others)}]
     far: dict[str, list[float]] = {}
     for title, lane, settings in WAYS[:3]:

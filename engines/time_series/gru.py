@@ -32,7 +32,7 @@ def gru(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     net, walks = meter.net(GRU), Walks(s, meter, GRU)
     config = net.session.network.config
     k = config["latent"]
-    yield canvas.begin(s, "The official code's GRU", meter, GRU)
+    yield canvas.begin(s, "The official code's GRU", meter, GRU, s.steps + 1)
     yield from canvas.real(s, noise, meter)
     if not meter.quiet:
         with meter.preview():
@@ -58,7 +58,7 @@ def independent(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Draw every latent from N(0, I), whatever came before it. s: steps, samples, noise, previews."""
     walks = Walks(s, meter, INDEPENDENT)
     k = walks.net.session.network.config["latent"]
-    yield canvas.begin(s, "No dynamics", meter, INDEPENDENT)
+    yield canvas.begin(s, "No dynamics", meter, INDEPENDENT, 1)
     yield from canvas.real(s, noise, meter)
     yield Note(key="kvae.independent", text="Each latent is drawn by itself. Only the decoder can join them.")
     for t in range(s.steps):

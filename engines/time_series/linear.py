@@ -51,7 +51,7 @@ def linear(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Roll `samples` series over `steps` steps. s: trained, steps, samples, noise, previews."""
     name = name_of(s)
     net, walks = meter.net(name), Walks(s, meter, name)
-    yield canvas.begin(s, "One matrix", meter, name)
+    yield canvas.begin(s, "One matrix", meter, name, 2)
     yield from canvas.real(s, noise, meter, lost(s))
     mean, logvar = net("encode", *examples(lost(s)))
     yield net.forward(reads=[], computes=[], predicts=[], mode="prefill")

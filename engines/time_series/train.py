@@ -33,7 +33,7 @@ WIDTH = {"gru": 40, "linear": 47, "independent": 47}
 WIDTH_HOLES = 36
 # The official w_kl is tuned for each data set (.007 for sines, .1 for series with holes). At .0007 no prior here learns
 # where its walks begin or how far they swing.
-W_KL, W_PRED, W_CIRCLE = 0.003, 0.005, 5.0
+W_KL, W_PRED, W_CIRCLE = 0.003, 0.005, 50.0
 HOLES = (30, 50, 70)
 JUDGED = 512
 Loss = tuple[Tensor, float]

@@ -69,6 +69,9 @@ def test_calls_are_what_each_prior_needs(nets):
     """The matrix: one reading of real series and one decoder, whatever the length. The GRU: one more a step."""
     assert [of(nets, "linear", steps=n)[-1].summary["calls"] for n in (12, 48)] == [2, 2]
     assert [of(nets, "gru", steps=n)[-1].summary["calls"] for n in (12, 48)] == [13, 49]
+    for lane in LANES:
+        events = of(nets, lane, steps=12)
+        assert events[0].canvases[0]["calls"] == events[-1].summary["calls"], "and each lane says so first"
 
 
 def test_the_gru_lane_is_the_walk_of_the_network(nets, built):
