@@ -36,7 +36,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
     const picture = isPicture(state?.canvas);
-    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state)];
+    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state), state?.canvases.series?.cells[focus.cell]];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;

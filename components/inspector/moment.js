@@ -3,6 +3,7 @@
 
 import { make } from "../player/words.js";
 import { halves } from "../stage/series.js";
+import { whose } from "./square.js";
 
 const WIDE = 220;
 const HIGH = 15;
@@ -12,7 +13,7 @@ const REACH = 2; // standard deviations drawn
 export function view({ player, t, focus, cell, state }) {
   const [steps] = state.canvas.shape;
   const [row, k] = [Math.floor(focus.cell / steps), focus.cell % steps];
-  const top = make("p", { class: "uf-where-word" }, make("span", {}, t("inspector.moment", { row: row + 1, step: k + 1 })));
+  const top = make("p", { class: "uf-where-word" }, whose(player, focus), make("span", {}, t("inspector.moment", { row: row + 1, step: k + 1 })));
   if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
   const names = state.canvases.series?.canvas.names ?? [];
   const made = state.canvases.series?.cells[focus.cell]?.value;

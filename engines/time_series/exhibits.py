@@ -52,7 +52,8 @@ KVAE = Exhibit(
              "trained. The points are its eigenvalues.", look="stage",
              when={"kind": "commit", "lane": "linear", "canvas": "spectrum"}),
         Beat(text="Inside the circle something dies away, on it goes on for ever. How far round it stands says how "
-             "fast it turns: a real swing takes about 21 steps.", look="stage", when={"kind": "note", "lane": "linear", "key": "kvae.spectrum"}),
+             "fast it turns: a real swing takes about 21 steps.", look="stage",
+             when={"kind": "note", "lane": "linear", "key": "kvae.spectrum"}),
         Beat(text="Now every latent is the one before it times the matrix, plus a little chance. The curves in pencil "
              "are what the decoder makes of the walks so far.", look="stage",
              when={"kind": "preview", "lane": "linear", "name": "series", "nth": 5}),

@@ -97,9 +97,12 @@ def test_curves_and_circle_stand_within_the_page(show, width):
 
 
 def test_what_is_not_final_is_in_pencil(show):
-    page = show("short", 0.6)
+    page = show("short", 0.85)
     assert lane(page, "gru").locator('.uf-curve[data-pencil]').count() == 4
+    page.evaluate("players[0].select('gru', 3)")
+    expect(page.locator(".inspector-box .uf-figures")).to_have_text("angle\u2026speed\u2026")
     seek(page, 1)
+    expect(page.locator(".inspector-box .uf-figures")).not_to_contain_text("\u2026")
     assert lane(page, "gru").locator('.uf-curve:not([data-pencil])').count() == 4
 
 
