@@ -105,10 +105,14 @@ def judge(session: Any) -> Work:
     return lambda: session(pictures)
 
 
+def sketch(session: Any) -> Work:
+    """One picture."""
+    return lambda: session.step(*session.example())
+
+
 WORK: dict[str, Callable[[Any], Work]] = {
-    "tokenizers/scales": decoder,
-    "tokenizers/vq": decoder,
-    "tokenizers/vae": decoder,
+    **dict.fromkeys(("tokenizers/scales", "tokenizers/vq", "tokenizers/vae"), decoder),
+    **dict.fromkeys(("tokenizers/scales_sketch", "tokenizers/vq_sketch", "tokenizers/vae_sketch"), sketch),
     "next_token/target": causal,
     "next_token/draft": causal,
     "next_token/shakespeare": causal,

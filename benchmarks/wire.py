@@ -21,13 +21,15 @@ PAINTED = ("propose", "commit", "preview")
 @dataclass
 class Run:
     """What one run sent. Times in seconds: `first` from the click to the first painted event, `idle` from Stop to the
-    end. trouble: what was wrong with its frames, in words; empty if all came, once each, in order."""
+    end, `server_idle` that part of it which lies in the server. trouble: what was wrong with its frames, in words;
+    empty if all came, once each, in order."""
 
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     events: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
     first: float | None = None
     idle: float | None = None
+    server_idle: float | None = None
     end: dict[str, Any] | None = None
     refused: str = ""
     trouble: list[str] = field(default_factory=list)
@@ -125,6 +127,8 @@ class Wire:
                 await self.call("cancel", run.id)
             if stopped is not None and run.end is not None and run.idle is None:
                 run.idle = time.perf_counter() - stopped
+                if "idle_ms" in run.end:  # else it was over before Stop came
+                    run.server_idle = run.end["idle_ms"] / 1000
         if check:
             run.check()
         return run

@@ -7,6 +7,7 @@ yields is cut into frames of about 1/30 s, except that the first painted event l
 is kept for a while, so that a page that missed one (a slow phone merges updates) can ask for it again.
 
 Frames: `{"run", "seq", "header"?, "events"?, "claim"?, "queue"?, "refused"?, "failed"?, "end"?}`.
+The end of a run that was stopped says how long that took here, in ms: `end.idle_ms`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LIVE = 8  # runs that take turns on them; the others wait in the queue
 TURN_S = 0.03  # how long a turn lasts; four times as long for a run that has not painted yet
 MEASURES = 1  # of those slots, how many a long measurement may hold
 WAITING = 64
-SWITCH_S = 0.001  # a worker that holds the interpreter lets the line have it after so long; Python's own is 5 ms
+SWITCH_S = 0.0001  # a worker that holds the interpreter lets the line have it after so long; Python's own is 5 ms
 FRAME_S = 1 / 30  # for as many runs as there are slots; longer when more are live
 HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
@@ -63,6 +64,7 @@ class Job:
     extra: dict[str, Any] = field(default_factory=dict)
     seq: int = 0
     cancelled: bool = False
+    stopped_at: float | None = None  # when Stop came
     over: bool = False
     ahead: int = 0
     live: bool = False
@@ -112,6 +114,9 @@ class Job:
                 fields["events"], self.pending = self.pending, []
             fields |= self.extra
             self.extra = {}
+            if self.stopped_at is not None and "end" in fields:
+                waited = 1e3 * (time.monotonic() - self.stopped_at)
+                fields["end"] = {**fields["end"], "idle_ms": round(waited, 1)}
             if not fields:
                 return None
             made = {"run": self.id, "seq": self.seq, **fields}
@@ -177,6 +182,7 @@ class Pool:
         if job is None:
             self._stopped_early.append(run_id)
             return False
+        job.stopped_at = job.stopped_at or time.monotonic()
         job.cancelled = True
         if not job.live:
             self._forget_waiting(job)

@@ -173,7 +173,10 @@ class Withdraw(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Preview(Event):
-    """An array to look at, base64, at most 64 kB; never counted in the lane's clock."""
+    """An array to look at, base64, at most 64 kB; never counted in the lane's clock.
+
+    net: the network that sketched it, where it is not the decoder's own picture.
+    """
 
     kind: ClassVar[str] = "preview"
     name: str
@@ -182,6 +185,7 @@ class Preview(Event):
     dtype: str
     data: str
     box: list[int] | None = None
+    net: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +244,7 @@ _CLOSED = {
     ("forward", "mode"): MODES,
     ("commit", "origin"): ORIGINS,
     ("withdraw", "why"): WHY,
-    ("preview", "dtype"): ("png", "webp", "u8", "f16"),
+    ("preview", "dtype"): ("png", "jpeg", "u8", "f16"),
     ("done", "reason"): REASONS,
 }
 

@@ -10,6 +10,7 @@ import { fade, orderColour } from "./thread.js";
 const ROW = { under: 32, beside: 16 }; // squares of the tape in one row
 const TAIL = 12; // squares of the thread that are still seen behind the newest
 const PATHS = ["off", "recent", "whole"];
+const RARE = ["proposed", "withdrawn"]; // states that only some lanes have
 
 export class GridLane {
   constructor({ id, player, t, settings, shots, ink, redraw, retool, pick }) {
@@ -22,8 +23,8 @@ export class GridLane {
     });
     this.tape = make("canvas", { class: "uf-tape", "aria-hidden": "true" });
     this.said = make("p", { class: "uf-spot" });
-    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", "proposed"].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
-    this.guess = this.legend.lastElementChild;
+    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", ...RARE].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.rare = new Map(RARE.map((k) => [k, this.legend.querySelector(`[data-look="${k}"]`)]));
     this.time = make("div", { class: "uf-shares", hidden: true });
     this.line = make("div", { class: "uf-words-line" }, this.legend, this.said);
     this.foot = make("div", { class: "uf-foot" }, make("p", { class: "uf-tape-name" }, t("picture.tape")), this.tape, this.line, this.time);
@@ -42,7 +43,7 @@ export class GridLane {
     this.pointed = null;
     this.sums = { at: -1, ms: new Map() };
     this.sheet = this.threadKey = this.tapeKey = this.shareKey = null;
-    this.guess.hidden = true; // until this run has made one
+    for (const part of this.rare.values()) part.hidden = true; // until this run has made one
   }
 
   empty() {
@@ -116,14 +117,14 @@ export class GridLane {
     this.#drawThread(state, w);
     this.#drawTape(state, w);
     this.#drawShares(state);
-    if (this.guess.hidden) this.guess.hidden = !state.cells.some((cell) => cell.state === "proposed");
+    for (const [look, part] of this.rare) if (part.hidden) part.hidden = !state.cells.some((cell) => cell.state === look);
     this.#say();
   }
 
   // ---- the picture
 
   #drawPicture(state, w) {
-    const { shots, frame } = this;
+    const { shots, frame, t } = this;
     this.shot = shots.drawn(this.id, ["picture"], state.n);
     // While a set comes out of the noise its squares show the newest denoising step.
     const noise = shots.drawn(this.id, ["denoise"], state.n);
@@ -135,6 +136,7 @@ export class GridLane {
     this.waiting = new Set(waiting);
     const drafts = this.sheet ? state.cells.flatMap((cell, i) => (cell.state === "proposed" && cell.draft != null ? [i] : [])) : [];
     const key = `${this.noise?.n ?? ""} ${drafts.map((i) => `${i}?${state.cells[i].draft}`).join()} ${waiting.map((i) => `${i}:${state.cells[i].value}`).join()}`;
+    frame.sketched((this.noise ?? this.shot)?.net, t);
     frame.paint(shots.bitmap(this.shot), {
       side: this.side, quick: this.quick, key,
       over: (pen, px) => {

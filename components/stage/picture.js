@@ -3,7 +3,7 @@
 
 import { make } from "../player/words.js";
 
-const MIME = { png: "image/png", webp: "image/webp" };
+const MIME = { png: "image/png", jpeg: "image/jpeg" };
 const MAX_DATA = 90_000; // characters of base64: an event holds at most 64 kB
 const FADE_MS = 160;
 
@@ -22,6 +22,7 @@ class Shots {
     this.player = player;
     this.lanes = new Map();
     this.bitmaps = new WeakMap(); // event -> ImageBitmap, or null while it is being decoded or if it cannot be
+    this.changes = new WeakMap(); // sketch -> what its scale changed
     this.waiting = new Set();
     this.listeners = new Set();
     player.on("change", () => { for (const lane of player.lanes) this.list(lane); });
@@ -62,8 +63,19 @@ class Shots {
     return null;
   }
 
+  /** What scale k changed in a lane's sketches: that of k less that of the scale before, around a middle grey. */
+  change(lane, n, k) {
+    const of = (level) => this.list(lane).findLast((shot) => shot.name === "picture" && shot.net && shot.level === level && shot.n <= n);
+    const [after, before] = [of(k), k > 0 ? of(k - 1) : null];
+    if (!after || (k > 0 && !before)) return null;
+    if (k === 0) return after;
+    if (!this.changes.has(after)) this.changes.set(after, { n: after.n, level: k, after, before });
+    return this.changes.get(after);
+  }
+
   bitmap(event) {
     if (!event) return null;
+    if (event.before) return this.#difference(event);
     if (!this.bitmaps.has(event)) {
       this.bitmaps.set(event, null);
       this.waiting.add(event);
@@ -74,6 +86,12 @@ class Shots {
       });
     }
     return this.bitmaps.get(event);
+  }
+
+  #difference(change) {
+    const pair = [change.after, change.before].map((shot) => this.bitmap(shot));
+    if (!change.bitmap && pair.every(Boolean)) change.bitmap = difference(...pair);
+    return change.bitmap ?? null;
   }
 
   onready(f) {
@@ -92,6 +110,19 @@ async function decode({ dtype, data, shape }) {
   } catch {
     return null; // a damaged preview is left out; the events around it still stand
   }
+}
+
+/** One picture less another of its size, on a canvas; grey where they agree. */
+function difference(after, before) {
+  const canvas = make("canvas", { width: after.width, height: after.height });
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const [a, b] = [after, before].map((bitmap) => {
+    pen.drawImage(bitmap, 0, 0);
+    return pen.getImageData(0, 0, canvas.width, canvas.height);
+  });
+  for (let i = 0; i < a.data.length; i++) if (i % 4 < 3) a.data[i] += 127.5 - b.data[i]; // clamped by its type
+  pen.putImageData(a, 0, 0);
+  return canvas;
 }
 
 /** A preview as the address of an image; null if it is none. */
@@ -188,7 +219,8 @@ export class Frame {
     this.canvas = make("canvas", { class: "uf-picture", "aria-hidden": "true" });
     this.path = make("svg", { class: "uf-path", "aria-hidden": "true", preserveAspectRatio: "none" });
     this.grid = make("div", { class: "uf-squares", role: "grid" });
-    this.root = make("div", { class: "uf-frame" }, this.canvas, this.path, this.grid);
+    this.sketch = make("span", { class: "uf-sketch", hidden: true });
+    this.root = make("div", { class: "uf-frame" }, this.canvas, this.path, this.grid, this.sketch);
     this.grid.addEventListener("click", (e) => this.#click(e));
     this.grid.addEventListener("keydown", (e) => this.#keydown(e));
     this.grid.addEventListener("pointerover", (e) => this.#point(e.target));
@@ -242,9 +274,18 @@ export class Frame {
     step(start);
   }
 
+  /** Say that the picture is the quick sketch of a small network, or that it is none. */
+  sketched(is, t) {
+    this.sketch.hidden = !is;
+    if (!is || this.sketch.textContent) return;
+    this.sketch.textContent = t("picture.sketch");
+    this.sketch.title = t("picture.sketch.help");
+  }
+
   /** Take everything off the picture, and leave the squares in one state. */
   empty(state) {
     this.stop();
+    this.sketch.hidden = true;
     this.#stroke(null);
     Object.assign(this, { shown: null, whole: "" });
     this.path.replaceChildren();

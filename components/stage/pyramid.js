@@ -140,8 +140,9 @@ export class PyramidLane {
     frame.lay(scale.h, scale.w, scale.first);
     mark(frame.grid, "aria-label", t("picture.grid.scale", { title: player.title(this.id), h: scale.h, w: scale.w }));
     this.#offerOther(state, view);
-    let shot = view === "other" ? shots.latest(this.id, ["other"], state.n) : view === "residual" ? shots.latest(this.id, ["residual"], state.n, k) : this.#upTo(state, k);
+    let shot = view === "other" ? shots.latest(this.id, ["other"], state.n) : view === "residual" ? shots.change(this.id, state.n, k) : this.#upTo(state, k);
     if (shot && !shots.bitmap(shot)) shot = shots.drawn(this.id, [view], state.n);
+    frame.sketched(view === "picture" && shot?.net, t);
     frame.paint(shots.bitmap(shot), { side: this.side, quick, key: "" });
     // At rest the finest picture needs no lines; a coarse one is meant to be coarse, and they say so.
     const whole = state.done && k === this.scales.length - 1 && view === "picture" && !this.pinned;
@@ -252,7 +253,7 @@ export class PyramidLane {
       const held = this.#held(state, scale);
       mark(this.labels[k], "data-now", k === newest && !state.done);
       for (const { root, canvas, view } of this.tiles[k]) {
-        const shot = this.shots.latest(this.id, [view], state.n, k);
+        const shot = view === "residual" ? this.shots.change(this.id, state.n, k) : this.shots.latest(this.id, [view], state.n, k);
         const bitmap = this.shots.bitmap(shot);
         const on = this.view.k === k && this.view.view === view;
         const key = `${shot?.n ?? ""} ${Boolean(bitmap)} ${this.pointed} ${on} ${lit ? lit.size : ""}`;

@@ -60,7 +60,7 @@ MAR = Exhibit(
               help="How much noise the inner steps add on the way. 1 is the paper's; less keeps colours apart. At 0 a "
               "token is decided by where it starts."),
         Bool(name="previews", default=True, label="Show it growing",
-             help="Decode unfinished pictures on the way. They never count in a lane's time."),
+             help="Sketch unfinished pictures on the way, by a small network. They never count in a lane's time."),
         Choice(name="schedule", default="linear", label="Guidance over time", advanced=True,
                choices={"linear": "rises set by set", "constant": "full from the start"},
                help="Rising guidance leaves the first places free and makes the last ones follow."),

@@ -37,7 +37,8 @@ from engines.scene_settings import asked
 from engines.worlds import scenes
 
 # Of so many sets, so many moments of the inner loop are shown: what a recorded run has room for.
-SHOWN_SETS, SHOWN_STEPS = 4, 4
+SHOWN_SETS, SHOWN_STEPS = 4, 3
+EVERY = 2  # sets between two pictures
 
 
 def mar(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
@@ -48,7 +49,7 @@ def mar(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     # The paper's permutation is consumed from its end, so it is the order of drawing, reversed.
     sets = sets_of(ORDER.cells_of(s.order, SIDE, SIDE, noise)[::-1], rule.sets)
     yield Begin(title="Sets of continuous tokens", canvases=[{"id": "tokens", "kind": "grid", "shape": [SIDE, SIDE]}],
-                nets=[meter.card(NET, "target"), meter.card(head.name, "head"), meter.card(VAE, "decoder")])
+                nets=[meter.card(NET, "target"), meter.card(head.name, "head"), *paint.cards()])
     yield canvas.caption_note(objects)
     latents, done = torch.zeros(1, PLACES, net.session.head.head.channels), list[int]()
     K = len(sets)
@@ -67,7 +68,7 @@ def mar(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         done = sorted(done + cells)
         yield Measure(name="guidance", value=w, unit="", x=k)
         yield Measure(name="places_a_call", value=len(done) / net.calls, unit="places per call", x=net.calls)
-        if k + 1 < K:
+        if k + 1 < K and k % EVERY:
             yield from paint.preview("picture", k, partial(_decode, latents.clone()))
         yield Phase(unit="set", index=k, of=K, state="end", cells=spans(cells))
     yield from paint.final(latents, list(range(PLACES)), K)

@@ -32,8 +32,7 @@ from engines.sampling import entropy, softmax, top
 from engines.scene_settings import asked
 from engines.worlds import scenes
 
-SHOWN = 5
-PICTURES = 2  # decoded in a run, the last included: a decode costs half a set, and patches stand for codes until then
+SHOWN, EVERY = 5, 4  # patterns of a place, sets between two pictures
 
 
 def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
@@ -41,7 +40,7 @@ def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     net, paint = meter.net(TWIN), Painter(meter, VQ, on=s.previews)
     rule, objects = canvas.rule_of(s), asked(s.caption, noise.seed)
     yield Begin(title="Sets of codes", canvases=[{"id": "codes", "kind": "grid", "shape": [SIDE, SIDE]}],
-                nets=[meter.card(TWIN, "target"), meter.card(VQ, "decoder")])
+                nets=[meter.card(TWIN, "target"), *paint.cards()])
     yield canvas.caption_note(objects)
     ids, K = torch.full((1, PLACES), -1), rule.sets
     for k, m in enumerate(lengths(PLACES, K)):
@@ -65,7 +64,7 @@ def maskgit(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         yield _told(k, K, cells, hidden)
         yield Measure(name="guidance", value=guidance_at(rule.guidance, rule.schedule, m, PLACES), unit="", x=k)
         yield Measure(name="places_a_call", value=(PLACES - m) / net.calls, unit="places per call", x=net.calls)
-        if m and (k + 1) % -(-K // PICTURES) == 0:
+        if m and (k + 1) % EVERY == 0:
             yield from paint.preview("picture", k, partial(_decode, ids.clone()))
         yield Phase(unit="set", index=k, of=K, state="end", cells=spans(cells))
     yield from paint.final(ids, list(range(PLACES)), K)

@@ -71,7 +71,7 @@ VAR = Exhibit(
         Cells(name="region_cells", default="", label="Your own part", max=scene.SIDE**2, advanced=True,
               help='Places of the 8 x 8 grid to draw anew, row by row, such as "18-21,26-29".'),
         Bool(name="previews", default=True, label="Show it growing",
-             help="Decode the unfinished picture after each scale. It never counts in the lane's time."),
+             help="Sketch the picture after each scale, by a small network. It never counts in the lane's time."),
     ),
     lanes={
         "var": Lane(decode=var, title="Scale by scale", nets=_nets, vocabulary=codes,

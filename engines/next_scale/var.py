@@ -42,7 +42,7 @@ def var(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     scales, known = tokenizer.scales, request.known
     K, ends = len(scales), list(accumulate(p * p for p in scales))
     yield Begin(title="Scale by scale", canvases=[{"id": CANVAS, "kind": "pyramid", "shape": [[p, p] for p in scales]}],
-                nets=[meter.card(NET, "target"), meter.card(TOKENIZER, "decoder")],
+                nets=[meter.card(NET, "target"), *paint.cards()],
                 given={"cells": spans(known), "values": list(known.values())} if known else None)
     yield _asked(request)
     if request.other is not None and s.previews:
@@ -52,7 +52,7 @@ def var(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
 
     pairs = 2 if s.guidance else 1
     caption, keep = request.caption.repeat(pairs, 1, 1), torch.tensor([True, False][:pairs])
-    f_hat, running = tokenizer.zero(1), Running()
+    f_hat = tokenizer.zero(1)
     unseen: list[torch.Tensor] = []  # canvases of scales that were given whole: they ride along with the next call
     for k, p_k in enumerate(scales[: s.stop]):
         cells = list(range(ends[k] - p_k * p_k, ends[k]))
@@ -81,29 +81,17 @@ def var(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
         with torch.inference_mode():
             f_hat = tokenizer.add(f_hat, k, torch.from_numpy(r_k)[None])
         yield _told(k, p_k, open_, ends[k] - p_k * p_k)
-        if k + 1 < s.stop:
-            yield from paint.preview("residual", k, partial(running.change, f_hat))
-            yield from paint.preview("picture", k, lambda decoder: running.now)
+        # The last scale too: what a scale changed is seen between two sketches.
+        yield from paint.preview("picture", k, partial(_decode, f_hat))
         yield Phase(unit="scale", index=k, of=K, state="end", cells=spans(cells))
-    image = yield from paint.final(f_hat, list(range(ends[s.stop - 1])), s.stop - 1)
-    yield from paint.preview("residual", s.stop - 1, lambda decoder: image[None] - running.now)
+    yield from paint.final(f_hat, list(range(ends[s.stop - 1])), s.stop - 1)
     drawn_cells = sum(c not in known for c in range(ends[s.stop - 1]))
     return {"calls": net.calls, "nfe": net.nfe, "scales": s.stop, "cells": drawn_cells,
             "objects": scenes.caption_text(request.caption[0])}
 
 
-class Running:
-    """The picture so far, decoded once a scale, and what the scale changed in it (grey: nothing).
-
-    A decoder is not linear: h_k decoded alone is a picture of its own, with a ground that nobody asked for.
-    """
-
-    def __init__(self) -> None:
-        self.now = torch.zeros(())
-
-    def change(self, f_hat: torch.Tensor, tokenizer: Any) -> torch.Tensor:
-        before, self.now = self.now, tokenizer.decode(f_hat)
-        return self.now - before
+def _decode(f_hat: torch.Tensor, tokenizer: Any) -> torch.Tensor:
+    return tokenizer.decode(f_hat)
 
 
 def _commit(cells: list[int], drawn: list[Draw], p: np.ndarray, captioned: np.ndarray, guided: np.ndarray

@@ -19,7 +19,7 @@ from engines.events import Begin, Commit, Event, Forward, Measure, Note
 from engines.noise import Draw, Noise
 from engines.painting import Painter
 from engines.raster.guidance import Rule, guide, law
-from engines.runtime import Meter, Net
+from engines.runtime import Net
 from engines.sampling import entropy, softmax, top
 from engines.worlds import scenes
 
@@ -28,9 +28,8 @@ CELLS = SIDE * SIDE
 CODES = 512
 VQ = "tokenizers/vq"
 CANVAS = "codes"
-# Codes listed of each distribution: what a recorded run has room for. Commits between two previews: so they cost less
-# than a tenth of a run.
-SHOWN, EVERY = 5, 32
+# Codes listed of each distribution: what a recorded run has room for. Commits between two previews.
+SHOWN, EVERY = 5, 2 * SIDE
 # A sentence where a code that had LIKELY percent would have had less than 1/TELLING of that without the caption; never
 # two within APART cells.
 LIKELY, TELLING, APART = 25, 4, 10
@@ -80,12 +79,12 @@ def rule_of(s: SimpleNamespace) -> Rule:
     return Rule(s.guidance, s.temperature, s.top_k, s.top_p, start)
 
 
-def begin(canvas: Canvas, title: str, meter: Meter, net: str) -> Begin:
+def begin(canvas: Canvas, title: str, net: str, paint: Painter) -> Begin:
     given = canvas.known[: canvas.prompt]
     return Begin(
         title=title,
         canvases=[{"id": CANVAS, "kind": "grid", "shape": [SIDE, SIDE]}],
-        nets=[meter.card(net, "target"), meter.card(VQ, "decoder")],
+        nets=[paint.meter.card(net, "target"), *paint.cards()],
         given={"cells": [c for c, _ in given], "values": [v for _, v in given]} if given else None,
     )
 

@@ -43,7 +43,7 @@ RASTER = Exhibit(
         Float(name="temperature", default=1.0, min=0.1, max=1.5, step=0.1, label="Temperature",
               help="How freely the model chooses among likely codes."),
         Bool(name="previews", default=True, label="Show it growing",
-             help="Decode unfinished pictures on the way. They never count in a lane's time."),
+             help="Sketch unfinished pictures on the way, by a small network. They never count in a lane's time."),
         Int(name="top_k", default=0, min=0, max=512, label="Top k", unit="codes", advanced=True,
             help="Draw among the k likeliest codes only; 0 keeps all."),
         Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Top p", advanced=True,

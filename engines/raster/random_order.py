@@ -35,13 +35,13 @@ ORDER = Order(
 def any_order(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Paint 64 codes in s.order. s: caption, order, steps, guidance, ramp, temperature, top_k, top_p, previews."""
     order = ORDER.cells_of(s.order, SIDE, SIDE, noise)
-    canvas = Canvas(asked(s.caption, noise.seed), order)
+    canvas, paint = Canvas(asked(s.caption, noise.seed), order), Painter(meter, VQ, on=s.previews)
     name = ORDERS[s.order][0] if s.order in ORDERS else "at random" if s.order == "random" else "as you painted it"
-    yield sheet.begin(canvas, "In any order", meter, NET)
+    yield sheet.begin(canvas, "In any order", NET, paint)
     yield sheet.caption_note(canvas)
     yield Note(key="raster.random-net", args={"order": name},
                text=f"Another network, trained on random orders. It is told where each code goes; here: {name}.")
-    return (yield from fill(canvas, s.steps, sheet.rule_of(s), noise, meter, Painter(meter, VQ, on=s.previews)))
+    return (yield from fill(canvas, s.steps, sheet.rule_of(s), noise, meter, paint))
 
 
 def fill(canvas: Canvas, steps: int, rule: Rule, noise: Noise, meter: Meter, paint: Painter) -> Steps:

@@ -25,11 +25,11 @@ NET = "raster/raster"
 
 def raster(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Paint 64 codes row by row. s: caption, guidance, temperature, top_k, top_p, previews."""
-    canvas = Canvas(asked(s.caption, noise.seed), list(range(CELLS)))
-    yield sheet.begin(canvas, "Row by row", meter, NET)
+    canvas, paint = Canvas(asked(s.caption, noise.seed), list(range(CELLS))), Painter(meter, VQ, on=s.previews)
+    yield sheet.begin(canvas, "Row by row", NET, paint)
     yield sheet.caption_note(canvas)
     yield Note(key="raster.net", text="This network was trained on one order: row by row, from the top left.")
-    return (yield from fill(canvas, sheet.rule_of(s), noise, meter, Painter(meter, VQ, on=s.previews)))
+    return (yield from fill(canvas, sheet.rule_of(s), noise, meter, paint))
 
 
 def fill(canvas: Canvas, rule: Rule, noise: Noise, meter: Meter, paint: Painter) -> Steps:

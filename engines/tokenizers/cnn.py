@@ -5,10 +5,49 @@ blocks at each level, attention at the deepest one, a middle of block, attention
 stem are free, so the official sizes and ours are the same class. B rows, C channels, H x W places.
 """
 
+import copy
 import math
+from collections.abc import Callable
+from typing import Any, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from engines.nn import count_parameters
+
+
+class Stateless(nn.Module):
+    """A network that keeps nothing between calls, so it is its own decode session and all lanes share it."""
+
+    config: dict[str, Any]
+    cache_bytes = 0
+
+    def session(self, step: Callable[[Tensor], Tensor] | None = None) -> Self:
+        """Itself; with `step` a twin that decodes by that."""
+        if step is None:
+            return self
+        twin = copy.copy(self)
+        twin.__dict__["step"] = step
+        return twin
+
+    @property
+    def params(self) -> int:
+        return count_parameters(self)
+
+    def reset(self) -> None:
+        pass
+
+    def warm(self) -> None:
+        with torch.inference_mode():
+            self.step(*self.example())
+
+    def example(self) -> tuple[Tensor]:
+        raise NotImplementedError
+
+    def step(self, features: Tensor) -> Tensor:
+        """(B, C, s, s) in the decoder's own space -> pictures clamped to [-1, 1]."""
+        raise NotImplementedError
 
 
 class Residual(nn.Module):

@@ -8,49 +8,25 @@ All share the encoder and decoder of `cnn`. Pictures are (B, 3, S, S) in [-1, 1]
 Ours, not the papers': how codes begin and how unused ones restart (`Codebook`).
 """
 
-import copy
-from collections.abc import Callable
-from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.nn import count_parameters
-from engines.tokenizers.cnn import Decoder, Encoder
+from engines.tokenizers.cnn import Decoder, Encoder, Stateless
+from engines.tokenizers.sketch import Sketch
 
 BETA = 0.25
 WARMUP, RESTART_EVERY = 300, 100
 
 
-class Tokenizer(nn.Module):
-    """What the three have in common: an encoder, a decoder, and being its own decode session."""
+class Tokenizer(Stateless):
+    """What the three have in common: an encoder and a decoder."""
 
-    config: dict[str, Any]
     size: int
     decoder: Decoder
     after: nn.Module
-    cache_bytes = 0
-
-    def session(self, step: Callable[[Tensor], Tensor] | None = None) -> Self:
-        """It keeps nothing between calls, so all lanes share it; with `step` a twin that decodes by that."""
-        if step is None:
-            return self
-        twin = copy.copy(self)
-        twin.__dict__["step"] = step
-        return twin
-
-    @property
-    def params(self) -> int:
-        return count_parameters(self)
-
-    def reset(self) -> None:
-        pass
-
-    def warm(self) -> None:
-        with torch.inference_mode():
-            self.step(*self.example())
 
     def example(self) -> tuple[Tensor]:
         """What a lane decodes: one picture."""
@@ -322,4 +298,4 @@ class Continuous(Tokenizer):
         return self.decoder(self.after(mean + (0.5 * logvar).exp() * noise)), kl
 
 
-NETWORKS = (MultiScale, SingleScale, Continuous)
+NETWORKS = (MultiScale, SingleScale, Continuous, Sketch)

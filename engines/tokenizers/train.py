@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.tokenizers import sketches
 from engines.tokenizers.cnn import psnr
 from engines.tokenizers.model import Continuous, MultiScale, SingleScale
 from engines.training import Recipe
@@ -123,4 +124,4 @@ RECIPES = {
         _recipe("tokenizers/vq", vq),
         _recipe("tokenizers/vae", vae, KL_WEIGHT),
     )
-}
+} | sketches.RECIPES

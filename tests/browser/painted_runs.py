@@ -135,10 +135,10 @@ def pyramid(lane: str, title: str, image: Tensor, codes: Tensor, given: int = 0)
     tokens = [F.unfold(s[None], 8, stride=8)[0].T for s in small]
     values = [run.charts(w)[0] for p in tokens[:given] for w in p]
     run.begin(title, {"id": "codes", "kind": "pyramid", "shape": [[p, p] for p in SCALES]},
-              [("next_scale/next_scale", "target"), ("tokenizers/scales", "decoder")],
+              [("next_scale/next_scale", "target"), ("tokenizers/scales", "decoder"),
+               ("tokenizers/scales_sketch", "sketch")],
               given={"cells": spans(known), "values": values} if given else None)
     run.say(Note(key="var.asked", args={"caption": ASKED}, text=f"The caption: {ASKED}."))
-    before = torch.full_like(image, 0.2)
     if given:
         run.say(picture("other", 0, image.flip(2)))
     for k, p in enumerate(SCALES):
@@ -151,10 +151,7 @@ def pyramid(lane: str, title: str, image: Tensor, codes: Tensor, given: int = 0)
         shown = image if p == 8 else F.interpolate(coarse, size=(64, 64), mode="bicubic", align_corners=False)[0]
         run.say(Note(key="var.scale", args={"side": p}, text=f"{p * p} squares are chosen in one call.",
                      cells=spans(cells)))
-        run.say(picture("residual", k, (shown - before).clamp(-1, 1) * 0.9))
-        before = shown
-        if p < 8:
-            run.say(picture("picture", k, shown))
+        run.say(picture("picture", k, shown, net="tokenizers/scales_sketch"))
         run.say(Phase(unit="scale", index=k, of=len(SCALES), state="end", cells=spans(cells)))
     run.forward("tokenizers/scales", 4.0, list(range(130)), list(range(130)), [], mode="commit")
     run.say(picture("picture", 5, image, lossless=True))

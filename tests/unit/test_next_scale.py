@@ -31,6 +31,7 @@ from engines.runtime import run
 from engines.sampling import kept
 from engines.scene_settings import held_out
 from engines.tokenizers.model import MultiScale
+from engines.tokenizers.sketch import Sketch
 from engines.worlds import scenes
 
 SCALES = [1, 2, 3, 4, 6, 8]
@@ -299,7 +300,8 @@ def test_top_k_of_one_takes_the_likeliest_code_everywhere(network, tokenizer, ca
 
 @pytest.fixture(scope="module")
 def nets(network, tokenizer):
-    return lambda name: {NET: network, TOKENIZER: tokenizer}[name].session()
+    sketch = Sketch(channels=tokenizer.config["channels"], width=8, narrow=4, layers=1).eval()
+    return lambda name: {NET: network, TOKENIZER: tokenizer, f"{TOKENIZER}_sketch": sketch}[name].session()
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +330,7 @@ def test_a_picture_takes_six_calls_and_each_scale_is_one_decision(go):
         assert all(len(d["top"]) <= 6 and isinstance(d["top"][0][0], int) for d in commit.dists["guided"])
     guidance = [e.value for e in events if isinstance(e, Measure) and e.name == "guidance"]
     assert guidance == pytest.approx([strength(k, 6, DEFAULTS["guidance"], True) for k in range(6)])
-    assert [e.kind for e in events[-4:]] == ["forward", "preview", "preview", "done"]
+    assert [e.kind for e in events[-3:]] == ["forward", "preview", "done"]
     assert isinstance(events[-1], Done) and events[-1].summary["calls"] == 6
 
 
@@ -343,9 +345,8 @@ def test_the_lane_and_the_plain_sampler_draw_the_same_codes(go, network, tokeniz
 
 def test_the_running_picture_is_the_sum_of_the_scales(go):
     events = go()
-    shown = [(e.name, e.level) for e in events if isinstance(e, Preview)]
-    assert shown == [pair for k in range(5) for pair in (("residual", k), ("picture", k))] + [
-        ("picture", 5), ("residual", 5)]
+    shown = [(e.name, e.level, e.net) for e in events if isinstance(e, Preview)]
+    assert shown == [("picture", k, f"{TOKENIZER}_sketch") for k in range(6)] + [("picture", 5, None)]
     quiet = go(previews=False)
     assert [(e.name, e.level) for e in quiet if isinstance(e, Preview)] == [("picture", 5)]
     assert commits(quiet) == commits(events)
@@ -396,8 +397,8 @@ def test_given_codes_are_a_part_of_the_picture(go, tokenizer):
     for k in range(6):
         f_hat = tokenizer.add(f_hat, k, codes[:, span(k)])
     shown = [e for e in go(keep=6) if isinstance(e, Preview)]
-    assert shown[0].name == "other" and shown[-2] == replace(
-        picture("picture", 5, tokenizer.decode(f_hat)[0], lossless=True), lane="var", n=shown[-2].n, t=shown[-2].t)
+    assert shown[0].name == "other" and shown[-1] == replace(
+        picture("picture", 5, tokenizer.decode(f_hat)[0], lossless=True), lane="var", n=shown[-1].n, t=shown[-1].t)
 
 
 def test_a_kept_first_scale_moves_the_rest(go):
