@@ -98,6 +98,12 @@ def points(session: Any) -> Work:
     return lambda: session.step(x, which)
 
 
+def walks(session: Any) -> Work:
+    """Six series of 24 steps, decoded from their latents."""
+    z = torch.randn(6, *session.network.example()[0].shape[1:], generator=torch.Generator().manual_seed(1))
+    return lambda: session.step(z)
+
+
 def judge(session: Any) -> Work:
     """64 pictures read."""
     pictures = scenes.draw(scenes.TEST[:64]).image
@@ -131,6 +137,13 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "density/rcae": points,
     "density/tied": points,
     "density/plain": points,
+    "time_series/linear": walks,
+    "time_series/circle": walks,
+    "time_series/gru": walks,
+    "time_series/independent": walks,
+    "time_series/holes-30": walks,
+    "time_series/holes-50": walks,
+    "time_series/holes-70": walks,
     "scenes/judge_scoring": judge,
     "scenes/judge_inner": judge,
 }

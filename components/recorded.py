@@ -48,11 +48,21 @@ def read(slug: str = HERO, assets: Path = ROOT / "assets") -> list[dict[str, Any
 
 def portrait(slug: str, assets: Path = ROOT / "assets") -> bytes:
     """Of a recorded run what its portrait on the map is drawn from, as JSON lines: the first lane's cells, evaluation
-    by evaluation (in the plane also where they lie), and its last picture. Empty if there is none."""
+    by evaluation (where values are places, these too), and its last picture. Empty if there is none."""
     events = [e for e in read(slug, assets) if "kind" in e]
     own = [e for e in events if e["lane"] == events[0]["lane"]]
     last = next((e for e in reversed(own) if e["kind"] == "preview" and e.get("name") == "picture"), None)
-    plane = any(c["kind"] == "plane" for e in own[:1] for c in e.get("canvases", ()))
-    kept = {"begin": ("canvases", "given"), "forward": (), "commit": ("canvas", "cells", *["values"][:plane])}
-    lines = [{k: e[k] for k in ("kind", "lane", *kept[e["kind"]]) if k in e} for e in own if e["kind"] in kept]
+    canvases = [c for e in own[:1] for c in e.get("canvases", ())]
+    kept = {"begin": ("canvases", "given"), "forward": (), "commit": ("canvas", "cells")}
+    lines = [{k: e[k] for k in ("kind", "lane", *kept[e["kind"]], *["values"][: _placed(e, canvases)]) if k in e}
+             for e in own if e["kind"] in kept]
     return b"".join(json.dumps(line).encode() + b"\n" for line in [*lines, *([last] if last else [])])
+
+
+def _placed(event: dict[str, Any], canvases: list[dict[str, Any]]) -> bool:
+    """Are the values of this event what a portrait draws: points of the plane, or a finished series?"""
+    if event["kind"] != "commit" or not canvases:
+        return False
+    if canvases[0]["kind"] == "series":
+        return bool(event.get("canvas") == canvases[1]["id"])
+    return bool(canvases[0]["kind"] == "plane")

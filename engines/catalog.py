@@ -8,6 +8,7 @@ from engines.masked_continuous import exhibits as masked_continuous
 from engines.next_scale import exhibits as next_scale
 from engines.next_token import exhibits as next_token
 from engines.raster import exhibits as raster
+from engines.time_series import exhibits as time_series
 
 EXHIBITS: dict[str, Exhibit] = {
     e.slug: e
@@ -19,5 +20,6 @@ EXHIBITS: dict[str, Exhibit] = {
         *next_scale.EXHIBITS,
         *masked_continuous.EXHIBITS,
         *density.EXHIBITS,
+        *time_series.EXHIBITS,
     )
 }

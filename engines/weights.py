@@ -49,7 +49,7 @@ SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
         16 * MEGABYTE,
         ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
     ),
-    "one of every kind": (4 * MEGABYTE, ("density", "discrete_diffusion")),
+    "one of every kind": (4 * MEGABYTE, ("density", "discrete_diffusion", "time_series")),
 }
 
 

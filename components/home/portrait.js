@@ -21,6 +21,7 @@ export function portrait(trace) {
   const given = expand(own[0]?.given?.cells);
   if (isPicture(canvas)) return beside(own, canvas.kind === "pyramid" ? scales(canvas, steps) : path(canvas, given, steps));
   if (canvas.kind === "plane") return walks(canvas, own);
+  if (canvas.kind === "series") return curves(own);
   if (canvas.kind === "graph") return chain(canvas, given, steps);
   return path(canvas, given, steps);
 }
@@ -83,6 +84,19 @@ function scales({ shape }, steps) {
     x += wide + 4;
     first += h * w;
   });
+  return root;
+}
+
+/** The finished series: the first one in the order ramp, the others faint behind it. */
+function curves(events) {
+  const { id, shape: [steps], rows = 1 } = events[0].canvases[1];
+  const values = events.find((e) => e.kind === "commit" && e.canvas === id)?.values ?? [];
+  const root = frame();
+  const [low, high] = [Math.min(...values.map((v) => v[0])), Math.max(...values.map((v) => v[0]))];
+  const at = (row, k) => `${(4 + (k / (steps - 1)) * (WIDTH - 8)).toFixed(1)} ${(HEIGHT - 4 - ((values[row * steps + k][0] - low) / (high - low || 1)) * (HEIGHT - 8)).toFixed(1)}`;
+  for (let row = Math.min(rows, values.length / steps) - 1; row >= 0; row--) {
+    for (let k = 1; k < steps; k++) root.append(svg("path", { d: `M${at(row, k - 1)} L${at(row, k)}`, stroke: row ? "var(--line)" : ramp(k / (steps - 1)), "stroke-width": row ? 1 : 2, "stroke-linecap": "round" }));
+  }
   return root;
 }
 

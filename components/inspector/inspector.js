@@ -3,6 +3,7 @@
 
 import { isPicture } from "../player/player.js";
 import { fine, inWords, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
+import * as moment from "./moment.js";
 import * as node from "./node.js";
 import * as point from "./point.js";
 import * as square from "./square.js";
@@ -35,7 +36,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
     const picture = isPicture(state?.canvas);
-    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state)];
+    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state), state?.canvases.series?.cells[focus.cell]];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
@@ -48,13 +49,14 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw });
     if (state.canvas.kind === "plane") return point.view({ player, t, focus, cell, state, numberLine });
     if (state.canvas.kind === "graph") return node.view({ player, t, focus, cell, state, canForce: canForce(focus.lane) });
+    if (state.canvas.kind === "series") return moment.view({ player, t, focus, cell, state });
     return view(focus, cell, state);
   }
 
   function empty() {
     const canvases = player.lanes.map((id) => player.events(id)[0]?.canvases?.[0]);
     const kind = canvases.find((c) => c)?.kind;
-    const key = isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node" }[kind] ?? "";
+    const key = isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node", series: ".moment" }[kind] ?? "";
     return make("p", { class: "uf-empty" }, t(`inspector.empty${key}`));
   }
 

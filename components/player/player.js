@@ -31,7 +31,7 @@ export function expand(cells) {
 function size(canvas) {
   const flat = (shape) => shape.reduce((a, b) => a * b, 1);
   const shape = canvas.shape ?? [0];
-  const counts = { pyramid: () => shape.reduce((a, s) => a + flat(s), 0), plane: () => shape.n, graph: () => shape.nodes.length };
+  const counts = { pyramid: () => shape.reduce((a, s) => a + flat(s), 0), plane: () => shape.n, graph: () => shape.nodes.length, series: () => shape[0] };
   return (counts[canvas.kind]?.() ?? flat(shape)) * (canvas.rows ?? 1);
 }
 
@@ -134,9 +134,10 @@ const REDUCERS = {
   },
   commit(state, event) {
     const group = expand(event.cells);
+    const main = !event.canvas || event.canvas === state.canvas?.id;
     const decision = state.decisions.length + 1;
     touch(state, event, (old, i, cell) => {
-      if (old.blank && old.state !== "committed") state.written += 1;
+      if (main && old.blank && old.state !== "committed") state.written += 1;
       const value = event.values?.[i] ?? null;
       const struck = old.verdict === "rejected" && old.struck !== value ? old.struck : null;
       return {
@@ -149,7 +150,7 @@ const REDUCERS = {
     // what is agreed on stays in the tree until the next proposal, with what was cut beside it
     if (state.tree.length) state.tree = state.tree.map((node) => (node.cut === null && group.includes(node.cell) ? Object.freeze({ ...node, kept: event.n }) : node));
     state.decisions = [...state.decisions, { cells: group, call: state.calls, n: event.n, canvas: event.canvas }];
-    state.latest = { kind: "commit", cells: group, n: event.n };
+    if (main) state.latest = { kind: "commit", cells: group, n: event.n };
   },
   withdraw(state, event) {
     if (event.node) return cut(state, event);
@@ -275,7 +276,7 @@ class Lane {
     this.nets = event.nets ?? EMPTY;
     this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(n.role)).map((n) => n.id));
     this.kind = canvas?.kind;
-    this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1 }[this.kind]?.() ?? null;
+    this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1, series: () => canvas.calls }[this.kind]?.() ?? null;
   }
 
   #count(event) {
@@ -311,8 +312,9 @@ class Lane {
   }
 
   #written(event) {
-    if (this.open) return "write";
-    if (this.kind === "pyramid") return "scale";
+    // A whole spectrum, or whole series at the end: what is looked at longest.
+    if (this.kind === "pyramid" || (this.kind === "series" && event.canvas)) return "scale";
+    if (this.open || this.kind === "series") return "write";
     if (this.kind === "grid") return expand(event.cells).length > 1 ? "set" : "square";
     return "commit";
   }

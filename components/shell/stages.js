@@ -5,9 +5,10 @@
 import { el, put, set } from "./dom.js";
 import * as curve from "../stage/curve.js";
 import * as gallery from "../stage/gallery.js";
+import * as series from "../stage/series.js";
 import * as tokens from "../stage/tokens.js";
 
-const KINDS = { tokens, grid: gallery, pyramid: gallery, plane: gallery, graph: gallery };
+const KINDS = { tokens, grid: gallery, pyramid: gallery, plane: gallery, graph: gallery, series };
 
 /** Draw the chosen lanes of a player, grouped by what draws their canvas: {draw(), set(change), lanes(ids), destroy()} */
 export function mountStages(element, player, { lanes, strings, options = {} }) {

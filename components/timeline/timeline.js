@@ -16,7 +16,7 @@ const ICONS = {
   more: "M2 7h2.4v2.4H2z M6.8 7h2.4v2.4H6.8z M11.6 7H14v2.4h-2.4z",
 };
 const PAD = 12;
-const WRITTEN = { plane: "jump", graph: "variable" }; // what one commit is called there
+const WRITTEN = { plane: "jump", graph: "variable", series: "latent" }; // what one commit is called there
 
 const icon = (name) => make("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, make("path", { d: ICONS[name] }));
 

@@ -73,6 +73,19 @@ def written(events: Iterator[Event]) -> list[tuple[Any, ...]]:
     return [(e.kind, getattr(e, "cells", None), *((e.values, e.origin) if isinstance(e, Commit) else ())) for e in out]
 
 
+def same(a: Any, b: Any) -> bool:
+    """Equal, plain numbers up to what the networks may differ by and a digit of their rounding."""
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return abs(a - b) <= 2 * EQUAL if isinstance(a, float) and isinstance(b, float) else bool(a == b)
+
+
+def test_what_is_written_is_compared_number_by_number() -> None:
+    assert same([("commit", [[0, 2]], [[0.5, 0.1], [3, "the"]])], [("commit", [[0, 2]], [[0.5001, 0.1], [3, "the"]])])
+    for other in ([("commit", [[0.501, 1]])], [("commit", [[0.5, 2]])], [("commit", [[0.5]])], [("phase", [[0.5, 1]])]):
+        assert not same([("commit", [[0.5, 1]])], other)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", RUN)
 def test_a_run_by_graph_is_the_run_by_torch(name: str, seed: int) -> None:
@@ -81,7 +94,7 @@ def test_a_run_by_graph_is_the_run_by_torch(name: str, seed: int) -> None:
     beside = Beside(graph, graph.step)
     got = written(steps(name, seed, beside))
     assert beside.calls and beside.worst <= EQUAL
-    assert got == written(steps(name, seed))
+    assert same(got, written(steps(name, seed)))
 
 
 @pytest.mark.parametrize("name", RUN)
