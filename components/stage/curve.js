@@ -14,7 +14,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   const t = words(strings);
   const caption = make("figcaption", {});
   const svg = make("svg", { role: "img" });
-  const root = make("figure", { class: "uf-curve" }, caption, svg);
+  const root = make("figure", { class: "uf-tally" }, caption, svg);
   element.append(root);
   let pending = 0;
   let last = "";

@@ -263,7 +263,7 @@ RADD = Exhibit(
     ),
     claims=(
         Claim(id="nfe-law", kind="ratio", must=True, title="How often it is asked",
-              text="Calls counted in runs of n steps over l blanks follow n (1 − (1 − 1/n)^l) within 3 %, for n from 8 "
+              text="Calls counted in runs of n steps over l blanks follow n (1 − (1 − 1/n)ˡ) within 3 %, for n from 8 "
               "to 512. What the network says makes no difference to it.",
               unit="counted over formula, at the worst n",
               paper={"value": 1, "unit": "", "where": "section 4.1"}, measure=radd_claims.nfe_law),

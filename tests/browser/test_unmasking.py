@@ -134,7 +134,7 @@ def test_steps_that_cost_nothing_are_counted_beside_the_calls_and_drawn(page, ru
     assert f"step {end.summary['steps']} of 24" in head
     assert end.summary["calls"] < end.summary["steps"]
     assert page.locator('[data-lane="coins"] .uf-lane-number').inner_text() == str(end.summary["calls"])
-    curve = page.locator(".uf-curve")
+    curve = page.locator(".uf-tally")
     assert curve.is_visible() and f"coins: {end.summary['calls']}" in curve.inner_text()
     assert curve.locator('path[data-kind="expected"]').count() == 1
     half = curve.locator('path[data-kind="1"]').get_attribute("d") or ""
