@@ -18,7 +18,7 @@ export function mountPage(element, { data, transport }) {
 
   const copy = el("button", { type: "button", class: "header-button copy-link", "aria-label": words("header.copy"), onclick: copyLink }, icon("link"), el("span", {}, words("header.copy")));
   const switcher = el("button", { type: "button", class: "header-button theme-switch", onclick: () => setTheme(theme === "dark" ? "light" : "dark", true) }, icon("theme"));
-  const keys = el("button", { type: "button", class: "header-button keys-button", "aria-label": words("header.keys"), title: words("header.keys"), onclick: () => help.showModal() }, icon("keys"));
+  const keys = el("button", { type: "button", class: "header-button keys-button", "aria-label": words("header.keys"), title: words("header.keys"), onclick: () => help.showModal() }, icon("keys"), el("span", { class: "signs-mark" }, "?"));
   const lecture = el("button", { type: "button", class: "header-button lecture-switch", onclick: toggleLecture }, icon("lecture"));
   const atlas = link("", words("header.atlas"), { class: "header-link" });
   const header = el("header", { class: "page-header" },
@@ -173,10 +173,9 @@ export function mountPage(element, { data, transport }) {
     const pairs = (name) => el("dl", {}, (data.strings[name] ?? []).map(([sign, what]) => [el("dt", {}, sign.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, what)]));
     const off = el("input", { type: "checkbox", role: "switch", id: "keys-on", checked: memory.get("keys") !== "off", onchange: () => memory.set("keys", off.checked ? "on" : "off") });
     return el("dialog", { class: "help", "aria-labelledby": "help-title" },
-      el("h2", { id: "help-title" }, words("keys.title")),
-      pairs("keys.list"),
-      el("p", { class: "help-switch" }, el("label", { for: "keys-on" }, words("keys.letters")), off),
-      el("h2", {}, words("signs.title")), pairs("signs.list"),
+      el("div", { class: "help-keys" }, el("h2", {}, words("keys.title")), pairs("keys.list"),
+        el("p", { class: "help-switch" }, el("label", { for: "keys-on" }, words("keys.letters")), off)),
+      el("h2", { id: "help-title" }, words("signs.title")), pairs("signs.list"),
       el("form", { method: "dialog" }, el("button", { class: "button" }, words("keys.close"))));
   }
 
