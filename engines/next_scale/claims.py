@@ -188,11 +188,8 @@ def guidance_ramp(trial: Trial) -> Iterator[Result]:
 @torch.inference_mode()
 def errors_by_scale(tokenizer: Any, images: Tensor) -> np.ndarray:
     """(K, n): mean squared error per pixel of pictures decoded from their first 1, 2, …, K scales."""
-    f_hat, out = tokenizer.zero(len(images)), []
-    for k, r_k in enumerate(tokenizer.encode(images)):
-        f_hat = tokenizer.add(f_hat, k, r_k)
-        out.append((tokenizer.decode(f_hat) - images).square().mean((1, 2, 3)).numpy())
-    return np.stack(out)
+    pictures = map(tokenizer.decode, tokenizer.running(tokenizer.encode(images)))
+    return np.stack([(picture - images).square().mean((1, 2, 3)).numpy() for picture in pictures])
 
 
 def more_scales_less_error(trial: Trial) -> Iterator[Result]:

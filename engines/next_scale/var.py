@@ -12,8 +12,8 @@ Differs: temperature, guidance without its ramp, kept scales and regions are set
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import accumulate
+from operator import methodcaller
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,16 +82,12 @@ def var(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
             f_hat = tokenizer.add(f_hat, k, torch.from_numpy(r_k)[None])
         yield _told(k, p_k, open_, ends[k] - p_k * p_k)
         # The last scale too: what a scale changed is seen between two sketches.
-        yield from paint.preview("picture", k, partial(_decode, f_hat))
+        yield from paint.preview("picture", k, methodcaller("decode", f_hat))
         yield Phase(unit="scale", index=k, of=K, state="end", cells=spans(cells))
     yield from paint.final(f_hat, list(range(ends[s.stop - 1])), s.stop - 1)
     drawn_cells = sum(c not in known for c in range(ends[s.stop - 1]))
     return {"calls": net.calls, "nfe": net.nfe, "scales": s.stop, "cells": drawn_cells,
             "objects": scenes.caption_text(request.caption[0])}
-
-
-def _decode(f_hat: torch.Tensor, tokenizer: Any) -> torch.Tensor:
-    return tokenizer.decode(f_hat)
 
 
 def _commit(cells: list[int], drawn: list[Draw], p: np.ndarray, captioned: np.ndarray, guided: np.ndarray

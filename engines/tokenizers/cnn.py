@@ -7,6 +7,7 @@ stem are free, so the official sizes and ours are the same class. B rows, C chan
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from engines.nn import count_parameters
 
 
-class Stateless(nn.Module):
+class Stateless(nn.Module, ABC):
     """A network that keeps nothing between calls, so it is its own decode session and all lanes share it."""
 
     config: dict[str, Any]
@@ -42,12 +43,13 @@ class Stateless(nn.Module):
         with torch.inference_mode():
             self.step(*self.example())
 
+    @abstractmethod
     def example(self) -> tuple[Tensor]:
-        raise NotImplementedError
+        """What a lane decodes: one picture."""
 
+    @abstractmethod
     def step(self, features: Tensor) -> Tensor:
         """(B, C, s, s) in the decoder's own space -> pictures clamped to [-1, 1]."""
-        raise NotImplementedError
 
 
 class Residual(nn.Module):

@@ -9,6 +9,8 @@ Ours, not the papers': how codes begin and how unused ones restart (`Codebook`).
 """
 
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -133,6 +135,13 @@ class MultiScale(Tokenizer):
 
     def add(self, f_hat: Tensor, k: int, ids: Tensor) -> Tensor:
         return f_hat + self.spread(k, ids)
+
+    def running(self, ids: Sequence[Tensor]) -> list[Tensor]:
+        """f_hat after each scale, for codes (r_1 … r_K), (B, p_k²) each."""
+        f_hats = [self.zero(len(ids[0]))]
+        for k, r_k in enumerate(ids):
+            f_hats.append(self.add(f_hats[-1], k, r_k))
+        return f_hats[1:]
 
     def canvas(self, f_hat: Tensor, k: int) -> Tensor:
         """What a decoder sees of f_hat when it is about to draw scale k: (B, p_k², C)."""

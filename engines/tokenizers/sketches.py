@@ -56,11 +56,9 @@ def underway(tokenizer: nn.Module, tokens: Tensor, generator: torch.Generator) -
         return torch.rand(shape, generator=generator).to(tokens.device)
 
     if isinstance(net, MultiScale):
-        f_hats = [net.zero(rows)]
-        for k, r_k in enumerate(tokens.split([p * p for p in net.scales], dim=1)):
-            f_hats.append(net.add(f_hats[-1], k, r_k))
+        f_hats = net.running(tokens.split([p * p for p in net.scales], dim=1))
         last = (share[:, 0] * len(net.scales)).long()
-        return torch.stack(f_hats[1:], dim=1)[torch.arange(rows), last]
+        return torch.stack(f_hats, dim=1)[torch.arange(rows), last]
     known = chance(rows, tokens.shape[1]) < share
     if isinstance(net, SingleScale):
         return net.decode_partial(tokens, known)
@@ -87,9 +85,7 @@ def judge(tokenizer: str, network: nn.Module, count: int = JUDGED) -> dict[str, 
     tokens, generator = cache.held_out(tokenizer, count)[0], torch.Generator().manual_seed(0)
     own = teacher.session(lambda features: features)
     if isinstance(own, MultiScale):
-        whole = own.zero(count)
-        for k, r_k in enumerate(tokens.split([p * p for p in own.scales], dim=1)):
-            whole = own.add(whole, k, r_k)
+        whole = own.running(tokens.split([p * p for p in own.scales], dim=1))[-1]
     else:
         whole = own.decode(tokens)
     parts = underway(teacher, tokens, generator)

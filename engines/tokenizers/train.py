@@ -76,10 +76,7 @@ def judge(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
         scene = scenes.draw(range(first, first + min(128, count - start)))
         written = net.encode(scene.image)
         if isinstance(net, MultiScale):
-            f_hat = net.zero(len(scene.image))
-            for k, ids in enumerate(written):
-                f_hat = net.add(f_hat, k, ids)
-            written = f_hat
+            written = net.running(written)[-1]
         images.append(scene.image)
         made.append(net.decode(written))
         objects.append(scene.objects)

@@ -180,6 +180,8 @@ class Pyramid:
     def add(self, f_hat, k, part):
         return f_hat + F.interpolate(part, size=(64, 64))
 
+    running = MultiScale.running
+
     def decode(self, f_hat):
         return f_hat
 

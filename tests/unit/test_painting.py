@@ -50,6 +50,9 @@ class Decoder(Stateless):
         super().__init__()
         self.grey = grey
 
+    def example(self) -> tuple[torch.Tensor]:
+        return (torch.zeros(1),)
+
     def step(self, features: torch.Tensor) -> torch.Tensor:
         return torch.full((1, 3, 64, 64), self.grey)
 
