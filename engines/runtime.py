@@ -320,6 +320,17 @@ def machine() -> dict[str, Any]:
             "threads": torch.get_num_threads(), "cpu": platform.machine()}
 
 
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let torch use n threads inside: for large batches where nothing is timed, or where threads are what is timed."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass
 class Trial:
     """What a claim's function gets: its own seeds, how much effort to spend, and what is put to the test.

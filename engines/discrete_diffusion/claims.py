@@ -22,7 +22,7 @@ from engines.discrete_diffusion.page import Page
 from engines.discrete_diffusion.unmask import NET, unmask
 from engines.events import Commit, Done, Event, Forward
 from engines.noise import Draw, Noise
-from engines.runtime import Meter, Trial, lane_of
+from engines.runtime import Meter, Trial, lane_of, threads
 from engines.tables import MaskedTable, chain_joint
 from engines.worlds.stories import HIDDEN
 
@@ -175,7 +175,8 @@ def runs(trial: Trial, seeds: Sequence[int], lane: str = "unmask", **settings: A
     for some in chunks(seeds):
         trial.ask()
         noises = [Noise(seed) for seed in some]
-        out += together([run(pages.open_page(s, noise), s, noise, quiet()) for noise in noises], session(trial))
+        with threads(2):
+            out += together([run(pages.open_page(s, noise), s, noise, quiet()) for noise in noises], session(trial))
     return out
 
 

@@ -108,16 +108,17 @@ class Reader:
         """p(cell | all words on the page) by the grammar, (T, V); None where no story holds these words."""
         return None if self.rows is None else self.rows[cells]
 
-    def pay(self, cells: list[int]) -> float | None:
-        """Add what opening these cells together costs: their total correlation given the page, in nats.
+    def pay(self, cells: list[int], before: list[int]) -> float | None:
+        """Add what opening these cells together cost: their total correlation given the page `before`, in nats.
 
-        Call before they are written. Returns the sum so far, or None where it is not known.
+        Call when they are shown, for it takes longer than writing them, and before `clash` reads the page again.
+        Returns the sum so far, or None where it is not known.
         """
         if not self.on or self.rows is None:
             return None
         with self.meter.preview():
             try:
-                nats = stories.automaton().total_correlation(self.page.x, cells) if len(cells) > 1 else 0.0
+                nats = stories.automaton().total_correlation(before, cells) if len(cells) > 1 else 0.0
             except Refused:  # too many ways to count
                 return None
         self.price += nats if nats > 1e-9 else 0.0  # what is less is rounding
@@ -142,7 +143,7 @@ def open_cells(page: Page, noise: Noise, reader: Reader, cells: list[int], drawn
 
     p, law (T, V): what the network says of these cells, and what was drawn from (p itself if nothing was filtered).
     """
-    price, truth = reader.pay(cells), reader.truth(cells)
+    before, truth = list(page.x), reader.truth(cells)
     named = {"model": p} if np.array_equal(law, p) else {"before": p, "after": law}
     for origin, forced in (("forced", True), ("sampled", False)):
         if not (own := [i for i, d in enumerate(drawn) if d.forced is forced]):
@@ -157,7 +158,7 @@ def open_cells(page: Page, noise: Noise, reader: Reader, cells: list[int], drawn
             bars["truth"] = [top(truth[i], page.words, 5, [drawn[i].index]) for i in own]
         yield Commit(cells=[cells[i] for i in own], values=[page.words[drawn[i].index] for i in own],
                      p=[drawn[i].p for i in own], entropy=[entropy(law[i]) for i in own], origin=origin, dists=bars)
-    if price is not None:
+    if (price := reader.pay(cells, before)) is not None:
         yield Measure(name="price", value=price, unit="nats", x=calls)
     if note := reader.clash(cells):
         yield note

@@ -20,7 +20,7 @@ from engines.exhibit import Lane
 from engines.next_scale.sample import DEFAULTS, NET, TOKENIZER, paint
 from engines.raster.guidance import BEST, Rule
 from engines.raster.sampler import paint as paint_codes
-from engines.runtime import Trial
+from engines.runtime import Trial, threads
 from engines.scene_settings import held_out
 from engines.worlds import judges, scenes
 
@@ -113,12 +113,8 @@ def wall(trial: Trial) -> Iterator[Result]:
         return
     points.append(point("16 pictures, one thread", stats.abba(batch(row_by_row), batch(scale_by_scale), 21, trial.ask)))
     yield out | {"points": list(points)}
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
+    with threads(2):
         points.append(point("one picture, two threads", stats.abba(lane("raster"), lane("var"), 21, trial.ask)))
-    finally:
-        torch.set_num_threads(threads)
     yield out | {"points": points}
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from engines.events import Begin, Commit, Event, Forward, Measure, Note, Phase, Propose, Steps
 from engines.next_token import gap_text as text
-from engines.next_token.gap_text import HEAD, VALUE, VARIABLE
+from engines.next_token.gap_text import HEAD, VALUE
 from engines.noise import Noise
 from engines.runtime import Meter, Net
 from engines.sampling import entropy, softmax, top
@@ -29,7 +29,7 @@ from engines.worlds import bayes
 from engines.worlds.bayes import BayesNet, Question
 
 NETS = {kind: f"next_token/gap-{kind}" for kind in ("local", "full", "wrong")}
-WORLDS = tuple("123456"[: bayes.NETS])
+WORLDS = tuple(str(k + 1) for k in range(bayes.NETS))
 MAX_CHAINS = 50
 # A name is drawn at a key of its own, past all cells: forcing a variable's value must not force which one comes next.
 ORDER = MAX_CHAINS * bayes.VARIABLES
@@ -109,7 +109,8 @@ class Chain:
     """One chain: the text so far, and the steps that write it. Cell of variable i = chain · variables + i."""
 
     def __init__(self, net: Net, noise: Noise, world: int, q: Question, index: int, size: int):
-        self.net, self.noise, self.q, self.base, self.size = net, noise, q, index * size, size
+        self.net, self.noise, self.world, self.q = net, noise, world, q
+        self.base, self.size = index * size, size
         self.tokens = text.asked(world, q)
         self.known = {q.given: q.value}
 
@@ -123,7 +124,7 @@ class Chain:
                 i = draw.index
             else:
                 i = order[step] if step < len(order) else self.q.target
-            self.tokens.append(VARIABLE + i)
+            self.tokens.append(text.name(self.world, i))
             z = self.net(self.tokens, predict=1)[-1]
             yield self._forward([i])
             p = softmax(np.asarray(z, dtype=np.float64)[VALUE : VALUE + 2])
@@ -139,7 +140,7 @@ class Chain:
         open_ = [i for i in range(self.size) if i not in self.known]
         yield self._forward(open_)
         closed = np.full(self.size, -np.inf)
-        closed[open_] = z[VARIABLE : VARIABLE + self.size][open_]
+        closed[open_] = z[[text.name(self.world, i) for i in open_]]
         return softmax(closed)
 
     def _draw(self, i: int, p: np.ndarray, names: np.ndarray | None) -> Commit:
@@ -162,7 +163,7 @@ class Chain:
     def _cells(self, positions: Any) -> list[int]:
         """The variables whose name or value stands at these positions; the question's head has no cell."""
         body = [k for k in positions if k >= HEAD]
-        return sorted({self.base + self.tokens[HEAD + (k - HEAD) // 2 * 2] - VARIABLE for k in body})
+        return sorted({self.base + text.named(self.tokens[HEAD + (k - HEAD) // 2 * 2])[1] for k in body})
 
 
 def _dists(i: int, p: np.ndarray, names: np.ndarray | None) -> dict[str, list[dict[str, Any]]]:

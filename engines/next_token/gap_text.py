@@ -2,9 +2,9 @@
 
 Source: Prystawski, Li and Goodman, arXiv 2304.03843, and benpry/why-think-step-by-step. A sample names its target,
 gives the value of a first variable (the condition), then of others in random order, the target's last:
-    net 2  target D  A 1  C 0  D 1  END
-Differs: one token a name, not BPE, so that the choice of a name is exact; and one network reads six Bayes nets, told
-apart by the first token, where the paper trains one network a net.
+    target D  A 1  C 0  D 1  END
+Differs: one token a name, not BPE, so that the choice of a name is exact; and one network reads all Bayes nets, each
+with names of its own, where the paper trains one network a net.
 """
 
 from __future__ import annotations
@@ -19,25 +19,34 @@ from engines.worlds import bayes
 from engines.worlds.bayes import BayesNet, Question
 
 TARGET, VALUE, VARIABLE = MASK + 1, MASK + 2, MASK + 4
-WORLD = VARIABLE + bayes.VARIABLES
-VOCAB = WORLD + bayes.NETS
-HEAD = 4  # positions before the condition's name: BOS, net, TARGET, the target's name
+VOCAB = VARIABLE + bayes.NETS * bayes.VARIABLES
+HEAD = 3  # positions before the condition's name: BOS, TARGET, the target's name
 LENGTH = HEAD - 1 + 2 * (bayes.VARIABLES + 1) + 1  # cells of the longest sample, END included; a lone variable is twice
 DROP = 0.2
 KINDS = ("local", "full", "wrong", "seen")
+
+
+def name(world: int, i: int) -> int:
+    """The token that names variable i of a net."""
+    return VARIABLE + world * bayes.VARIABLES + i
+
+
+def named(token: int) -> tuple[int, int]:
+    """The net and the variable that a token names."""
+    return divmod(token - VARIABLE, bayes.VARIABLES)
 
 
 def written(world: int, order: Sequence[int], draw: Sequence[int]) -> list[int]:
     """The tokens after BOS of one sample: `order` is the condition first and the target last; draw[i] is X_i."""
     target = order[-1]
     lines = order if len(order) > 1 else [target, target]
-    pairs = [token for i in lines for token in (VARIABLE + i, VALUE + int(draw[i]))]
-    return [WORLD + world, TARGET, VARIABLE + target, *pairs, END]
+    pairs = [token for i in lines for token in (name(world, i), VALUE + int(draw[i]))]
+    return [TARGET, name(world, target), *pairs, END]
 
 
 def asked(world: int, q: Question) -> list[int]:
     """The prompt of a question, BOS first: all that the model is told."""
-    return [BOS, WORLD + world, TARGET, VARIABLE + q.target, VARIABLE + q.given, VALUE + q.value]
+    return [BOS, TARGET, name(world, q.target), name(world, q.given), VALUE + q.value]
 
 
 def variables(net: BayesNet, around: BayesNet, kind: str, rng: np.random.Generator) -> list[int]:
@@ -102,18 +111,18 @@ class Exact:
 
     def __call__(self, tokens: Sequence[int], predict: int) -> np.ndarray:
         assert predict == 1
-        net, target = bayes.nets()[tokens[1] - WORLD], tokens[3] - VARIABLE
-        body = list(tokens[HEAD:])
+        world, target = named(tokens[2])
+        net, body = bayes.nets()[world], list(tokens[HEAD:])
         self.last = {"reads": [], "computes": list(range(len(tokens)))}
-        known = {body[k] - VARIABLE: body[k + 1] - VALUE for k in range(0, len(body) - 1, 2)}
+        known = {named(body[k])[1]: body[k + 1] - VALUE for k in range(0, len(body) - 1, 2)}
         z = np.full(VOCAB, -np.inf)
         if len(body) % 2:  # a name stands last: its value is wanted
-            p = net.p(body[-1] - VARIABLE, known)
+            p = net.p(named(body[-1])[1], known)
             with np.errstate(divide="ignore"):
                 z[VALUE : VALUE + 2] = np.log([1 - p, p])
         else:
             open_ = [i for i in range(net.size) if i not in known]
             names = self.names(open_, target) if self.names else np.ones(len(open_))
             with np.errstate(divide="ignore"):
-                z[[VARIABLE + i for i in open_]] = np.log(names)
+                z[[name(world, i) for i in open_]] = np.log(names)
         return z[None]

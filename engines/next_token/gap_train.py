@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.next_token import gap_text as text
-from engines.next_token.gap_text import VALUE, VARIABLE
+from engines.next_token.gap_text import VALUE
 from engines.next_token.model import BOS, END, Network
 from engines.training import Recipe, by_length
 from engines.worlds import bayes
@@ -25,7 +25,7 @@ from engines.worlds import bayes
 SHAPE = {"layers": 3, "width": 64, "heads": 4, "hidden": 172}
 ROWS = {"local": 128, "wrong": 128, "full": 48, "seen": 48}
 COUNT = 1_024
-STEPS = 12_000
+STEPS = 6_000
 JUDGED = 256
 
 
@@ -60,7 +60,7 @@ def judge(kind: str, network: nn.Module, count: int = JUDGED) -> dict[str, float
 
 
 def _error(network: nn.Module, questions: list[tuple[int, bayes.Question]]) -> float:
-    prompts = torch.tensor([[*text.asked(k, q), VARIABLE + q.target] for k, q in questions])
+    prompts = torch.tensor([[*text.asked(k, q), text.name(k, q.target)] for k, q in questions])
     z = network(prompts)[:, -1, VALUE : VALUE + 2]
     true = torch.tensor([bayes.nets()[k].answer(q) for k, q in questions])
     return float((z.softmax(-1)[:, 1].double() - true).square().mean())
@@ -72,7 +72,8 @@ def build() -> Network:
 
 def recipe(kind: str, share: int = 1) -> Recipe:
     name = f"next_token/gap-{kind}" + (f"-{share}" if share > 1 else "")
-    return Recipe(name, build, partial(batches, kind), partial(loss, kind), partial(judge, kind), steps=STEPS // share)
+    return Recipe(name, build, partial(batches, kind), partial(loss, kind), partial(judge, kind), steps=STEPS // share,
+                  muon=True)
 
 
 RECIPES = {r.name: r for r in (*map(recipe, ("local", "full", "wrong", "seen")), recipe("seen", 4), recipe("seen", 16))}

@@ -307,6 +307,7 @@ class Automaton:
         self.first_edge, self.word, self.dst = (a.astype(np.int64) for a in (first_edge, word, dst))
         self.src = np.repeat(np.arange(self.states), np.diff(self.first_edge))
         self.p = p / np.bincount(self.src, p, self.states)[self.src]
+        self._chain = lru_cache(maxsize=2)(self._chain_of)
         self.key = self.src * vocab_size + self.word  # increasing: rows are in state order, words sorted
         running = np.cumsum(self.p)
         before = np.concatenate([[0.0], running])[self.first_edge[self.src]]
@@ -441,8 +442,14 @@ class Automaton:
         return float(sum(self._lattice(np.asarray(visible, dtype=np.int64))[2]))
 
     def _posterior(self, visible: Sequence[int] | np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Edges of each cell and p(edge | state before it, all visible cells): a Markov chain."""
-        edges, after, scales = self._lattice(np.asarray(visible, dtype=np.int64))
+        """Edges of each cell and p(edge | state before it, all visible cells): a Markov chain.
+
+        The last two pages are kept: several questions are asked about one page, by lanes that start on the same.
+        """
+        return self._chain(np.asarray(visible, dtype=np.int64).tobytes())
+
+    def _chain_of(self, visible: bytes) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        edges, after, scales = self._lattice(np.frombuffer(visible, dtype=np.int64))
         if not np.isfinite(sum(scales)):
             raise Refused("No story agrees with these cells.", field="visible")
         chances = []

@@ -260,7 +260,7 @@ def test_the_reader_is_silent_when_nobody_looks_and_tells_a_clash_once():
     assert not pages.Reader(page, meter).on
     meter.quiet = False
     reader = pages.Reader(page, meter)
-    assert reader.truth([2]).sum() == pytest.approx(1) and reader.pay([2]) == 0 <= reader.pay([2, 3])
+    assert reader.truth([2]).sum() == pytest.approx(1) and reader.pay([2], page.x) == 0 <= reader.pay([2, 3], page.x)
     page.x[2] = page.x[3] = stories.VOCAB.index("the")
     note = reader.clash([2, 3])
     assert "clash" in note.text and reader.truth([2]) is None and reader.clash([2]) is None
