@@ -3,8 +3,9 @@
 Source: Prystawski, Li and Goodman, arXiv 2304.03843, and benpry/why-think-step-by-step. A sample names its target,
 gives the value of a first variable (the condition), then of others in random order, the target's last:
     target D  A 1  C 0  D 1  END
-Differs: one token a name, not BPE, so that the choice of a name is exact; and one network reads all Bayes nets, each
-with names of its own, where the paper trains one network a net.
+Differs: one token a name, not BPE, so that the choice of a name is exact; one network reads all Bayes nets, each with
+names of its own, where the paper trains one network a net; and as our nets have a quarter of the paper's variables,
+neighbourhoods are smaller: r ~ Geometric(4/5), the paper's 1/2.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TARGET, VALUE, VARIABLE = MASK + 1, MASK + 2, MASK + 4
 VOCAB = VARIABLE + bayes.NETS * bayes.VARIABLES
 HEAD = 3  # positions before the condition's name: BOS, TARGET, the target's name
 LENGTH = HEAD - 1 + 2 * (bayes.VARIABLES + 1) + 1  # cells of the longest sample, END included; a lone variable is twice
-DROP = 0.2
+RADIUS, DROP = 0.8, 0.2
 KINDS = ("local", "full", "wrong", "seen")
 
 
@@ -53,14 +54,14 @@ def variables(net: BayesNet, around: BayesNet, kind: str, rng: np.random.Generat
     """Which variables a sample shows, in the order in which they are written.
 
     local, wrong: those within r steps of a random centre in `around` (the net itself, or another one), r ~
-    Geometric(1/2), each dropped with probability 0.2; full: all. Of a held-out pair one goes, at random. seen: all,
+    Geometric(4/5), each dropped with probability 0.2; full: all. Of a held-out pair one goes, at random. seen: all,
     held-out pairs included.
     """
     while True:
         if kind in ("full", "seen"):
             chosen = list(range(net.size))
         else:
-            near = around.near(int(rng.integers(net.size)), int(rng.geometric(0.5)))
+            near = around.near(int(rng.integers(net.size)), int(rng.geometric(RADIUS)))
             chosen = [i for i in near if rng.random() >= DROP]
         if kind != "seen":
             for pair in net.held_out:
