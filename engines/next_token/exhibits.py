@@ -23,6 +23,7 @@ from engines.exhibit import (
 from engines.next_token import claims, page
 from engines.next_token.beam import beam
 from engines.next_token.drafts import pairs
+from engines.next_token.gap_exhibits import REASONING_GAP
 from engines.next_token.next_token import next_token
 from engines.next_token.speculative import speculative
 from engines.worlds.texts import offer
@@ -222,4 +223,4 @@ def offered() -> tuple[Exhibit, ...]:
     return tuple(replace(e, settings=(*text, *e.settings)) for e in (NEXT_TOKEN, SPECULATIVE))
 
 
-EXHIBITS = offered()
+EXHIBITS = (*offered(), REASONING_GAP)

@@ -2,7 +2,7 @@
 
     gap-local, gap-wrong   neighbourhoods of the net that the values come from; of another one
     gap-full               all variables but one of each held-out pair
-    gap-seen(-4, -16)      all variables, held-out pairs too; a quarter and a sixteenth of the steps (data efficiency)
+    gap-seen               all variables, held-out pairs too (data efficiency)
 
 All are one network and see about as many tokens a step: short texts come in larger batches.
 """
@@ -70,10 +70,9 @@ def build() -> Network:
     return Network(vocab=text.VOCAB, length=text.LENGTH, **SHAPE)
 
 
-def recipe(kind: str, share: int = 1) -> Recipe:
-    name = f"next_token/gap-{kind}" + (f"-{share}" if share > 1 else "")
-    return Recipe(name, build, partial(batches, kind), partial(loss, kind), partial(judge, kind), steps=STEPS // share,
-                  muon=True)
+def recipe(kind: str) -> Recipe:
+    return Recipe(f"next_token/gap-{kind}", build, partial(batches, kind), partial(loss, kind), partial(judge, kind),
+                  steps=STEPS, muon=True)
 
 
-RECIPES = {r.name: r for r in (*map(recipe, ("local", "full", "wrong", "seen")), recipe("seen", 4), recipe("seen", 16))}
+RECIPES = {r.name: r for r in map(recipe, ("local", "full", "wrong", "seen"))}

