@@ -24,6 +24,7 @@ from engines.masked_continuous.diffloss import EPS, Head, Schedule, guided, ours
 from engines.nn import Step, count_parameters, split_heads
 
 NET, TWIN = "masked_continuous/mar", "masked_continuous/maskgit"
+DRAFT = "masked_continuous/draft"
 VAE, VQ = "tokenizers/vae", "tokenizers/vq"
 
 
