@@ -3,7 +3,8 @@
 `mar`, after arXiv 2406.11838 and its README: one mask ratio a batch, from a normal of mean 1 and sd 0.25 cut to
 [0.7, 1]; each hidden token is noised at MUL moments at once; loss = squared error of the noise + the bound that teaches
 the variance. `draft` has a quarter of its parameters and the same recipe: it guesses ahead in `cspd`. `maskgit`, after
-2202.04200: mask ratio cos(π/2 · u), cross-entropy of the hidden codes. All drop the caption of a tenth of the rows, for guidance.
+2202.04200: mask ratio cos(π/2 · u), cross-entropy of the hidden codes. All drop the caption of a tenth of the rows,
+for guidance.
 
 Differs: one ratio a batch for `maskgit` too (the encoder's rectangle). And, because these runs last minutes: a learning
 rate that falls to zero instead of a constant one; Muon for the matrices of the transformer (on stand-in tokens, after
