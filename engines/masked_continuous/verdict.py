@@ -10,7 +10,7 @@ by rejection: x ~ p stays with chance 1 - q(x) / (Σ p(x)). All of it in logarit
 With Σ = 1 and T = 1 ("exact") the law is p's: given the noises of the steps before, p(x_0) and q(x_0) are two plain
 densities, so this is ordinary speculative sampling, whatever the noises are. Σ as the paper's derivation has it
 ("paper"), or turned round as its code has it ("code"), is not: the leftover no longer holds what was refused. That is
-measured in claims_cspd.py and tests/exact; it is our finding, not the paper's.
+measured in cspd_claims.py and tests/exact; it is our finding, not the paper's.
 Differs: the official sampler adds no noise in the last step, so a draft would sit on its own mean always and not be a
 sample of q; here it is drawn. Tries are at most TRIES (official: 100, after which a token of zeros stays).
 """
