@@ -5,10 +5,9 @@ from ruined import ruined
 
 from engines import weights
 from engines.masked_continuous import train as masked
-from engines.masked_continuous.model import DRAFT
+from engines.masked_continuous.model import DRAFT, VAE
 from engines.masked_continuous.model import NET as MAR
 from engines.masked_continuous.model import TWIN as MASKGIT
-from engines.masked_continuous.model import VAE
 from engines.masked_continuous.sampler import paint as paint_sets
 from engines.next_scale import train as scales
 from engines.next_scale.sample import NET as VAR
