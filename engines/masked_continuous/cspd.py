@@ -147,7 +147,8 @@ class _Chain:
         rule, net = self.rule, self.net
         visible, wanted = torch.tensor([done], dtype=torch.long), torch.tensor([cells])
         z = net(at(latents, done), visible, self.objects, rule.pair, wanted, nfe=1 + rule.pair)
-        yield net.forward(reads=done, computes=range(PLACES), predicts=cells, mode=mode)
+        # A check is blind to the guesses: all that it has before it is what was verified.
+        yield net.forward(reads=done, computes=done if mode == "verify" else range(PLACES), predicts=cells, mode=mode)
         w = guidance_at(rule.guidance, rule.schedule, hidden, PLACES)
         walked: Walk = self.head(z.flatten(0, 1), *noises, ours(rule.inner, rule.finish), w, rule.tau, self._watch,
                                  nfe=rule.inner * (1 + rule.pair), calls=rule.inner)

@@ -137,7 +137,7 @@ def alignment(trial: Trial) -> Iterator[Result]:
 
 def _conditions(s: SimpleNamespace) -> Result:
     return {"batch": ROWS, "guidance": s.guidance, "sets": s.sets, "gamma": s.gamma, "inner": s.inner,
-            "temperature": s.temperature, "finish": s.finish}
+            "schedule": s.schedule, "temperature": s.temperature, "finish": s.finish}
 
 
 # wall ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from engines.exhibit import Answer, Beat, Bool, Choice, Claim, Exhibit, Float, Int, Lane, Paper, Question
@@ -39,7 +40,7 @@ CSPD = Exhibit(
     map={"what": "pictures", "order": "set by set", "at_once": "four sets", "revisable": True},
     settings=(
         CAPTION,
-        canvas.ORDER,
+        replace(canvas.ORDER, help="Which places come first: a name, or cells that you paint."),
         Int(name="gamma", default=4, min=1, max=16, label="Sets guessed ahead", unit="sets",
             help="So many sets are guessed before the big net is called once to check them all."),
         Float(name="share", default=0.05, min=0.0, max=1.0, step=0.05, label="Big net alone at first",
@@ -70,9 +71,10 @@ CSPD = Exhibit(
             "is so sharp that an exact check keeps nothing. Pictures are as good up to about 250."),
         Float(name="temperature", default=0.8, min=0.1, max=1.2, step=0.05, label="Temperature", advanced=True,
               help="How much noise the inner steps add. 1 is the paper's; less keeps colours apart."),
-        Choice(name="schedule", default="linear", label="Guidance over time", advanced=True,
-               choices={"linear": "rises set by set", "constant": "full from the start"},
-               help="Rising guidance leaves the first places free and makes the last ones follow."),
+        Choice(name="schedule", default="constant", label="Guidance over time", advanced=True,
+               choices={"constant": "full from the start", "linear": "rises set by set"},
+               help="Rising guidance is told to a check as strongly as to the last set of its round, so it pulls more "
+               "there than set by set. Constant guidance is equal in all lanes."),
     ),
     lanes={
         "cspd": Lane(decode=cspd, title="Guessed and checked", nets=_both, interventions=("reseed",),
