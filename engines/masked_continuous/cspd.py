@@ -250,7 +250,7 @@ def _told(b: int, B: int, cells: list[int], done: list[int], guesses: bool) -> N
     """One sentence about a set that was drawn without a guess."""
     n = canvas.counted(cells)
     if guesses:
-        text = f"{n} by the big net itself: with so little on the table, few guesses would stay."
+        text = f"{n} by the big net itself, so that the guesses have something to go by."
     elif not done:
         text = f"{n}, from the caption alone."
     else:

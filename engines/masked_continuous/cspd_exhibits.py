@@ -68,7 +68,7 @@ CSPD = Exhibit(
         Int(name="finish", default=160, min=0, max=400, label="Where the last step begins", unit="of 1,000",
             advanced=True,
             help="How much noise is left before the last step, and so how widely it spreads. At 0, as officially, it "
-            "is so sharp that an exact check keeps nothing. Pictures are as good up to about 250."),
+            "is so sharp that an exact check keeps nothing. Up to about 200 pictures are hardly worse."),
         Float(name="temperature", default=0.8, min=0.1, max=1.2, step=0.05, label="Temperature", advanced=True,
               help="How much noise the inner steps add. 1 is the paper's; less keeps colours apart."),
         Choice(name="schedule", default="constant", label="Guidance over time", advanced=True,
@@ -87,7 +87,7 @@ CSPD = Exhibit(
                       line="All guesses stay: nobody checks."),
     },
     beats=(
-        Beat(text="The big net draws the first place itself. With an empty table the two nets agree least.",
+        Beat(text="The big net draws the first place itself: the paper found that guesses seldom stay on an empty canvas.",
              look="stage", when={"kind": "forward", "lane": "cspd", "mode": "prefill"}),
         Beat(text="The small net guesses, set after set. Each guess begins as noise, and that noise is kept for later.",
              look="stage", when={"kind": "propose", "lane": "cspd"}),
