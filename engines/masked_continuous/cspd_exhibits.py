@@ -87,7 +87,7 @@ CSPD = Exhibit(
                       line="All guesses stay: nobody checks."),
     },
     beats=(
-        Beat(text="The big net draws the first place itself: the paper found that guesses seldom stay on an empty canvas.",
+        Beat(text="The big net draws the first place itself: the paper found that on an empty canvas few guesses stay.",
              look="stage", when={"kind": "forward", "lane": "cspd", "mode": "prefill"}),
         Beat(text="The small net guesses, set after set. Each guess begins as noise, and that noise is kept for later.",
              look="stage", when={"kind": "propose", "lane": "cspd"}),
