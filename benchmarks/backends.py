@@ -130,6 +130,8 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "next_scale/var": scales,
     "masked_continuous/mar": masked,
     "masked_continuous/mar.head": inner_step,
+    "masked_continuous/draft": masked,
+    "masked_continuous/draft.head": inner_step,
     "masked_continuous/maskgit": masked,
     "discrete_diffusion/radd": page,
     "discrete_diffusion/sedd": page,

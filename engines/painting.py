@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -33,6 +34,13 @@ def picture(name: str, level: int, image: Tensor, lossless: bool = False, net: s
         shown.save(file, "JPEG", quality=QUALITY, subsampling=0)
     return Preview(name=name, level=level, shape=list(pixels.shape), dtype="png" if lossless else "jpeg",
                    data=base64.b64encode(file.getvalue()).decode(), net=net)
+
+
+def array(name: str, level: int, values: np.ndarray) -> Preview:
+    """Any array as a Preview of half floats; what is not a number is a hole."""
+    half = np.ascontiguousarray(values, dtype="<f2")
+    return Preview(name=name, level=level, shape=list(half.shape), dtype="f16",
+                   data=base64.b64encode(half.tobytes()).decode())
 
 
 class Painter:

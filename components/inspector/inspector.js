@@ -46,7 +46,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   }
 
   function shown(focus, cell, state) {
-    if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw });
+    if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw, numberLine });
     if (state.canvas.kind === "plane") return point.view({ player, t, focus, cell, state, numberLine });
     if (state.canvas.kind === "graph") return node.view({ player, t, focus, cell, state, canForce: canForce(focus.lane) });
     if (state.canvas.kind === "series") return moment.view({ player, t, focus, cell, state });

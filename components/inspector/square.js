@@ -1,8 +1,9 @@
 // The inspector's view of a square: its patch of the picture, the patterns that could have stood there as paired bars,
 // and what it could see.
 
-import { inWords, make, short, shown } from "../player/words.js";
+import { fine, inWords, make, short, shown } from "../player/words.js";
 import { sheetOf, shotsOf } from "../stage/picture.js";
+import { walks } from "./walks.js";
 
 const ORDER = ["unconditional", "conditional", "guided", "q", "p", "before", "after"];
 const MOST = 6;
@@ -15,7 +16,7 @@ export function stamp(player, lane, state) {
   return shot ? shot.n : -1;
 }
 
-/** The parts of the view. context: {player, t, focus, cell, state, codes, canForce, redraw} */
+/** The parts of the view. context: {player, t, focus, cell, state, codes, canForce, redraw, numberLine(cell, title)} */
 export function view(context) {
   const { player, t, focus, cell, state } = context;
   const parts = [];
@@ -33,6 +34,7 @@ export function view(context) {
     if (cell.entropy != null && Math.exp(cell.entropy) >= 1.5) parts.push(make("p", { class: "uf-help uf-running" }, running(context)));
     parts.push(bars(context, names, sheet), make("p", { class: "uf-key" }, ...names.map((n) => make("span", {}, make("i", { "data-name": look(n, names) }), t(`inspector.${n}`)))));
   }
+  if (cell.verdict && cell.ratio != null) parts.push(...context.numberLine(cell, t("inspector.square.was")), ...walks(context));
   if (cell.sees != null && cell.state !== "given") parts.push(sight(context));
   if (names.length && context.canForce) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t("inspector.force.pattern.help")));
   return parts;
@@ -101,7 +103,9 @@ function sentence({ t, cell }) {
   const p = inWords(cell.chance ?? cell.p);
   if (cell.origin === "forced") return p ? t("say.square.forced", { p }) : t("say.square.forced.plain");
   if (cell.state === "given") return t("say.square.given");
+  if (cell.state === "proposed" && cell.draft == null) return t("say.square.guessed");
   if (cell.state !== "committed") return t("say.square.masked");
+  if (cell.value == null && cell.verdict) return t(`say.square.${cell.verdict}`, { u: fine(cell.u), ratio: fine(Math.min(1, cell.ratio)) });
   if (cell.value == null) return t("say.square.continuous");
   if (p === "1") return t("say.square.sure");
   const names = pair(cell.dists);

@@ -10,7 +10,15 @@ import { fade, orderColour } from "./thread.js";
 const ROW = { under: 32, beside: 16 }; // squares of the tape in one row
 const TAIL = 12; // squares of the thread that are still seen behind the newest
 const PATHS = ["off", "recent", "whole"];
-const RARE = ["proposed", "withdrawn"]; // states that only some lanes have
+// Who had the last word on a square, where guesses are checked.
+const SETTLED = { sampled: "own", accepted: "kept", repaired: "redrawn" };
+const settled = (cell) => (cell.state === "committed" ? SETTLED[cell.origin] : null);
+// What only some lanes have, and how it is known.
+const RARE = {
+  proposed: (cell) => cell.state === "proposed",
+  withdrawn: (cell) => cell.state === "withdrawn",
+  ...Object.fromEntries(Object.values(SETTLED).map((look) => [look, (cell, checks) => checks && settled(cell) === look])),
+};
 
 export class GridLane {
   constructor({ id, player, t, settings, shots, ink, redraw, retool, pick }) {
@@ -23,8 +31,8 @@ export class GridLane {
     });
     this.tape = make("canvas", { class: "uf-tape", "aria-hidden": "true" });
     this.said = make("p", { class: "uf-spot" });
-    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", ...RARE].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
-    this.rare = new Map(RARE.map((k) => [k, this.legend.querySelector(`[data-look="${k}"]`)]));
+    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", ...Object.keys(RARE)].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.rare = new Map(Object.keys(RARE).map((k) => [k, this.legend.querySelector(`[data-look="${k}"]`)]));
     this.time = make("div", { class: "uf-shares", hidden: true });
     this.line = make("div", { class: "uf-words-line" }, this.legend, this.said);
     this.foot = make("div", { class: "uf-foot" }, make("p", { class: "uf-tape-name" }, t("picture.tape")), this.tape, this.line, this.time);
@@ -106,6 +114,8 @@ export class GridLane {
     frame.lay(h, w, 0);
     this.sheet ??= sheetOf(this.settings.codes, state.nets, this.redraw);
     mark(this.root, "data-done", Boolean(state.done));
+    this.checks = state.nets.some((net) => net.role === "draft");
+    mark(this.root, "data-checks", this.checks);
     this.head.root.hidden = this.settings.heads === false;
     const squares = (n) => t("picture.squares", { n, m: h * w });
     this.head.draw(state, { said: squares(state.written), widest: squares(h * w), ...callsOf(player, this.id, state, t) });
@@ -117,7 +127,7 @@ export class GridLane {
     this.#drawThread(state, w);
     this.#drawTape(state, w);
     this.#drawShares(state);
-    for (const [look, part] of this.rare) if (part.hidden) part.hidden = !state.cells.some((cell) => cell.state === look);
+    for (const [look, part] of this.rare) if (part.hidden) part.hidden = !state.cells.some((cell) => RARE[look](cell, this.checks));
     this.#say();
   }
 
@@ -163,7 +173,12 @@ export class GridLane {
   }
 
   #painted(cell) {
-    return Boolean(this.shot) && (cell.state === "given" || cell.decidedAt < this.shot.n);
+    return Boolean(this.shot) && (cell.state === "given" || cell.decidedAt < this.shot.n || (cell.verdict === "accepted" && this.#sketched(cell)));
+  }
+
+  /** Is a guess of plain numbers in the newest picture? */
+  #sketched(cell) {
+    return Boolean(this.shot) && cell.draft == null && cell.proposedAt < this.shot.n;
   }
 
   // ---- squares
@@ -182,7 +197,7 @@ export class GridLane {
       const other = this.settings.others?.[this.id]?.[i];
       const differs = this.#held(cell) && other != null && other !== cell.value && cell.origin !== "forced";
       const picked = this.settings.pickBlanks ? Boolean(this.settings.picks?.has(i)) : null;
-      const key = `${look} ${newest.has(i)} ${chosen} ${cell.n} ${Boolean(this.sheet)} ${differs} ${picked}`;
+      const key = `${look} ${newest.has(i)} ${chosen} ${cell.n} ${Boolean(this.sheet)} ${differs} ${picked} ${this.checks && settled(cell)} ${look === "proposed" && this.#sketched(cell)}`;
       if (this.keys[i]?.key === key && this.keys[i].square === square) return;
       this.keys[i] = { key, square };
       mark(square, "data-state", look);
@@ -191,7 +206,8 @@ export class GridLane {
       mark(square, "data-given", cell.state === "given");
       mark(square, "data-picked", picked);
       mark(square, "data-forced", cell.origin === "forced");
-      mark(square, "data-sheet", Boolean(this.sheet) && ((look === "waiting" && cell.value != null) || (look === "proposed" && cell.draft != null)));
+      mark(square, "data-sheet", Boolean(this.sheet) && ((look === "waiting" && cell.value != null) || (look === "proposed" && cell.draft != null)) || (look === "proposed" && this.#sketched(cell)));
+      mark(square, "data-settled", this.checks ? settled(cell) : null);
       mark(square, "aria-selected", String(picked ?? chosen));
       square.setAttribute("aria-label", this.#name(i, cell) + (picked === null ? "" : `, ${this.t(picked ? "picture.picked" : "picture.unpicked")}`));
     });
@@ -200,7 +216,7 @@ export class GridLane {
   #name(i, cell) {
     const { t, state } = this;
     const w = state.canvas.shape[1];
-    const parts = [t("picture.square", { row: Math.floor(i / w) + 1, column: (i % w) + 1 }), t(cell.origin === "forced" ? "picture.state.forced" : `picture.state.${cell.state}`)];
+    const parts = [t("picture.square", { row: Math.floor(i / w) + 1, column: (i % w) + 1 }), t(cell.origin === "forced" ? "picture.state.forced" : this.checks && settled(cell) ? `picture.legend.${settled(cell)}` : `picture.state.${cell.state}`)];
     if (this.#held(cell) && cell.value != null) parts.push(t("picture.code", { code: shown(cell.value) }));
     if (cell.state === "committed") {
       if (cell.value != null && cell.chance != null) parts.push(t("cell.p", { p: short(cell.chance) }));

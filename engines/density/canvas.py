@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from engines.events import Preview
+from engines.painting import array
 from engines.runtime import Meter, Net
 from engines.worlds import plane
 
@@ -50,8 +51,7 @@ def opening(meter: Meter, net: Net, density: str, sigma: float) -> Iterator[Prev
 
 def _field(name: str, vectors: np.ndarray) -> Preview:
     """(n · n, 2) vectors as half floats."""
-    return Preview(name=name, level=0, shape=[ARROWS, ARROWS, 2], dtype="f16",
-                   data=base64.b64encode(vectors.astype("<f2").tobytes()).decode())
+    return array(name, 0, vectors.reshape(ARROWS, ARROWS, 2))
 
 
 def _map(name: str, values: np.ndarray) -> Preview:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engines.events import Note
-from engines.masked_continuous.model import NET
+from engines.masked_continuous.model import NET, WalkSession
 from engines.masked_continuous.sampler import Rule
 from engines.runtime import Meter, Net
 from engines.scene_settings import Order
@@ -46,11 +46,16 @@ def vocabulary(s: SimpleNamespace) -> dict[Any, int]:
     return {code: code for code in range(CODES)}
 
 
-def head_of(meter: Meter) -> Net:
-    """The diffusion head as a net of its own: stored with its backbone, timed and counted by itself."""
-    if HEAD not in meter.nets:
-        meter.nets[HEAD] = Net(HEAD, meter.net(NET).session.head, meter)
-    return meter.nets[HEAD]
+def head_of(meter: Meter, net: str = NET, whole: bool = False) -> Net:
+    """The diffusion head of `net` as a net of its own: stored with its backbone, timed and counted by itself.
+
+    whole: it answers with its `Walk` instead of tokens.
+    """
+    name = f"{net}.head"
+    if name not in meter.nets:
+        head = meter.net(net).session.head
+        meter.nets[name] = Net(name, WalkSession(head) if whole else head, meter)
+    return meter.nets[name]
 
 
 def at(x: Tensor, cells: list[int]) -> Tensor:

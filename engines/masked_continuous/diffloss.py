@@ -13,6 +13,7 @@ Differs: `ours` starts at step TOP, because of what is said there; official samp
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ STEPS = 1_000
 TOP = 961
 FREQUENCIES = 256
 EPS = 1e-6
+TINY = 1e-12  # what stands for a temperature of 0, where a logarithm is wanted
 
 Denoise = Callable[[Tensor, int], Tensor]
 
@@ -68,10 +70,10 @@ def respaced(spec: int | str | Sequence[int], steps: int = STEPS) -> list[int]:
 class Schedule:
     """The numbers of a diffusion that visits only some of the 1,000 time steps; index i counts visited steps."""
 
-    def __init__(self, spec: int | str | Sequence[int] = STEPS, top: int = STEPS):
-        """spec: as in `respaced`, among the first `top` steps; all 1,000 in official samplers."""
+    def __init__(self, spec: int | str | Sequence[int] = STEPS, top: int = STEPS, low: int = 0):
+        """spec: as in `respaced`, among the steps from `low` to below `top`; all 1,000 in official samplers."""
         full = np.cumprod(1 - cosine_betas())
-        self.times = respaced(spec, top)
+        self.times = [low + t for t in respaced(spec, top - low)]
         abar = full[self.times]
         before = np.append(1.0, abar[:-1])
         # Betas first, then their product again: that is what the steps between two visited ones amount to.
@@ -96,9 +98,9 @@ class Schedule:
 
 
 @lru_cache(maxsize=64)
-def ours(inner: int) -> Schedule:
-    """The schedule of a lane with so many inner steps."""
-    return Schedule(inner, TOP)
+def ours(inner: int, low: int = 0) -> Schedule:
+    """The schedule of a lane with so many inner steps, the last of them at time step `low`."""
+    return Schedule(inner, TOP, low)
 
 
 class Residual(nn.Module):
@@ -222,35 +224,59 @@ def _log_bin(x: Tensor, mean: Tensor, log_sd: Tensor) -> Tensor:
     return torch.where(x < -0.999, above.clamp(min=tiny).log(), right)
 
 
-def step(schedule: Schedule, out: Tensor, x: Tensor, i: int, noise: Tensor, tau: float = 1.0) -> tuple[Tensor, Tensor]:
-    """One ancestral step from visited index i to i - 1: (x_{t-1}, the clean token it believes in).
+def moments(schedule: Schedule, out: Tensor, x: Tensor, i: int, tau: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """One ancestral step from visited index i to i - 1 is normal: (mean, log of its sd, the clean token believed in).
 
-    out (n, 2C) is the head's answer for x (n, C). tau multiplies the noise that is added; the last step adds none.
+    out (n, 2C) is the head's answer for x (n, C). tau multiplies the sd.
     """
     eps, v = out.chunk(2, dim=-1)
     believed = schedule.unscale[i] * x - schedule.remove[i] * eps
     mean = schedule.from_x_0[i] * believed + schedule.from_x_t[i] * x
-    if i == 0:
-        return mean, believed
     share = (v + 1) / 2
     log_variance = share * schedule.log_large[i] + (1 - share) * schedule.log_small[i]
-    return mean + tau * (0.5 * log_variance).exp() * noise, believed
+    return mean, 0.5 * log_variance + math.log(max(tau, TINY)), believed
 
 
-def sample(
-    schedule: Schedule,
-    denoise: Denoise,
-    start: Tensor,
-    noise: Tensor,
-    tau: float = 1.0,
+def step(schedule: Schedule, out: Tensor, x: Tensor, i: int, noise: Tensor, tau: float = 1.0) -> tuple[Tensor, Tensor]:
+    """One ancestral step from visited index i to i - 1: (x_{t-1}, the clean token it believes in).
+
+    out, tau: as in `moments`. The last step adds no noise.
+    """
+    mean, log_sd, believed = moments(schedule, out, x, i, tau)
+    return (mean if i == 0 else mean + log_sd.exp() * noise), believed
+
+
+class Walk(NamedTuple):
+    """All steps of n tokens: x (S, n, C) before each step, and the normal law (n, C) of the last, from which the token
+    is drawn. spread (n, C): the sum of log sd over all steps but the last."""
+
+    x: Tensor
+    mean: Tensor
+    log_sd: Tensor
+    spread: Tensor
+
+
+def walk(
+    schedule: Schedule, denoise: Denoise, start: Tensor, noise: Tensor, tau: float = 1.0,
     watch: Callable[[int, Tensor], None] = lambda i, believed: None,
-) -> Tensor:
-    """All steps, noisiest first: start (n, C), noise (len(schedule), n, C) in order of use -> tokens (n, C).
+) -> Walk:
+    """All steps, noisiest first: start (n, C), noise (len(schedule), n, C) in order of use.
 
     denoise(x, i) answers (n, 2C) at visited index i. watch(i, believed) is told the clean token believed in.
     """
-    x = start
+    x, path, spread = start, [], torch.zeros_like(start)
     for turn, i in enumerate(reversed(range(len(schedule)))):
-        x, believed = step(schedule, denoise(x, i), x, i, noise[turn], tau)
+        path.append(x)
+        mean, log_sd, believed = moments(schedule, denoise(x, i), x, i, tau)
         watch(i, believed)
-    return x
+        if i:
+            x, spread = mean + log_sd.exp() * noise[turn], spread + log_sd
+    return Walk(torch.stack(path), mean, log_sd, spread)
+
+
+def sample(
+    schedule: Schedule, denoise: Denoise, start: Tensor, noise: Tensor, tau: float = 1.0,
+    watch: Callable[[int, Tensor], None] = lambda i, believed: None,
+) -> Tensor:
+    """Tokens (n, C) by `walk`, whose last step adds no noise."""
+    return walk(schedule, denoise, start, noise, tau, watch).mean

@@ -1,4 +1,4 @@
-"""The exhibit of sets of continuous tokens."""
+"""The exhibits of this room: `mar` here, what guesses ahead for it in cspd_exhibits.py."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from engines.exhibit import (
     Question,
 )
 from engines.masked_continuous import canvas, claims
+from engines.masked_continuous.cspd_exhibits import CSPD
 from engines.masked_continuous.mar import mar
 from engines.masked_continuous.maskgit import maskgit
 from engines.masked_continuous.model import NET, TWIN, VAE, VQ
@@ -129,4 +130,4 @@ MAR = Exhibit(
     why_this_seed="four toys, no shape and no colour twice, which both ways of drawing get right",
 )
 
-EXHIBITS = (MAR,)
+EXHIBITS = (MAR, CSPD)

@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.captions import ObjectTokens, cover
-from engines.masked_continuous.diffloss import EPS, Head, Schedule, guided, ours, sample
+from engines.masked_continuous.diffloss import EPS, Head, Schedule, Walk, guided, ours, walk
 from engines.nn import Step, count_parameters, split_heads
 
 NET, TWIN = "masked_continuous/mar", "masked_continuous/maskgit"
+DRAFT = "masked_continuous/draft"
 VAE, VQ = "tokenizers/vae", "tokenizers/vq"
 
 
@@ -302,23 +303,40 @@ class HeadSession:
         self(torch.zeros(1, self.head.hear.in_features), torch.zeros(1, self.head.channels),
              torch.zeros(5, 1, self.head.channels), ours(5))
 
-    def __call__(
+    def walk(
         self, z: Tensor, start: Tensor, noise: Tensor, schedule: Schedule, w: float = 1.0, tau: float = 1.0,
         watch: Callable[[int, Tensor], None] = lambda i, believed: None,
-    ) -> Tensor:
-        """Tokens like start (n, C). z (n, e), or (2n, e) for guidance w, the rows with a caption first.
+    ) -> Walk:
+        """All steps towards n tokens. z (n, e), or (2n, e) for guidance w, the rows with a caption first.
 
-        noise (len(schedule), n, C) in order of use; watch(i, believed) hears of each inner step, see `diffloss.sample`.
+        start (n, C); noise (len(schedule), n, C) in order of use; watch(i, believed) hears of each inner step, see
+        `diffloss.walk`.
         """
         if schedule not in self._clocks:
             self._clocks[schedule] = self.head.clock(torch.tensor(schedule.times))
         clocks, heard, n = self._clocks[schedule], self.head.hear(z), len(start)
         if len(z) == n:
-            return sample(schedule, lambda x, i: self.step(x, clocks[i] + heard), start, noise, tau, watch)
+            return walk(schedule, lambda x, i: self.step(x, clocks[i] + heard), start, noise, tau, watch)
 
         # Both halves of a pair start from the same noise and hear of the same eps, so the rows without a caption
         # could only differ in their variance, which nobody reads: they are evaluated at the others' x.
         def denoise(x: Tensor, i: int) -> Tensor:
             return guided(self.step(torch.cat([x, x]), clocks[i] + heard), w)[:n]
 
-        return sample(schedule, denoise, start, noise, tau, watch)
+        return walk(schedule, denoise, start, noise, tau, watch)
+
+    def __call__(self, *args: Any, **more: Any) -> Tensor:
+        """Tokens (n, C) by a `walk`, whose last step adds no noise."""
+        return self.walk(*args, **more).mean
+
+
+class WalkSession:
+    """A head of which the whole walk is wanted, not the tokens alone."""
+
+    cache_bytes = 0
+
+    def __init__(self, head: HeadSession):
+        self.params, self.walk = head.params, head.walk
+
+    def __call__(self, *args: Any, **more: Any) -> Walk:
+        return self.walk(*args, **more)

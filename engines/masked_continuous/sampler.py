@@ -21,13 +21,15 @@ from engines.sampling import softmax
 
 ROWS = 64
 ORDER, START, DENOISE, TOKEN, CONFIDENCE = "order", "start", "denoise", "token", "confidence"
+APART = "apart "  # before the streams of a target that does not share the noises of the net that guesses for it
 
 
 @dataclass(frozen=True)
 class Rule:
     """How a picture is drawn: K sets, inner steps of each token, guidance w and how it rises, temperatures.
 
-    tau multiplies the noise of the inner steps (mar); gumbel scales the noise on confidence (maskgit).
+    tau multiplies the noise of the inner steps (mar); gumbel scales the noise on confidence (maskgit); finish is the
+    time step of the last inner step (cspd; 0 elsewhere).
     """
 
     sets: int = 16
@@ -36,6 +38,7 @@ class Rule:
     schedule: str = "linear"
     tau: float = 1.0
     gumbel: float = 4.5
+    finish: int = 0
 
     @property
     def pair(self) -> bool:
@@ -47,14 +50,14 @@ def order_of(noise: Noise, places: int) -> list[int]:
     return [int(cell) for cell in noise.uniform(ORDER, list(range(places))).argsort(kind="stable")]
 
 
-def start_of(noise: Noise, cells: list[int], channels: int) -> Tensor:
-    """(n, C): where the diffusion of each cell starts."""
-    return torch.from_numpy(noise.normal(START, cells, (channels,))).float()
+def start_of(noise: Noise, cells: list[int], channels: int, stream: str = "") -> Tensor:
+    """(n, C): where the diffusion of each cell starts. stream: a prefix for numbers of another chain."""
+    return torch.from_numpy(noise.normal(stream + START, cells, (channels,))).float()
 
 
-def steps_of(noise: Noise, cells: list[int], inner: int, channels: int) -> Tensor:
+def steps_of(noise: Noise, cells: list[int], inner: int, channels: int, stream: str = "") -> Tensor:
     """(inner, n, C): the noise that is added on the way, in order of use."""
-    return torch.from_numpy(noise.normal(DENOISE, cells, (inner, channels))).float().transpose(0, 1)
+    return torch.from_numpy(noise.normal(stream + DENOISE, cells, (inner, channels))).float().transpose(0, 1)
 
 
 def guide(logits: Tensor, rule: Rule, hidden: int, places: int) -> Tensor:
@@ -96,7 +99,7 @@ def _some_latents(
     for k, hidden in enumerate(lengths(L, rule.sets)):
         ask()
         shown = torch.tensor([sorted(order[: L - sum(map(len, sets[:k]))]) for order, sets in zip(orders, chosen)])
-        visible = _others(shown, L)
+        visible = others(shown, L)
         now = torch.tensor([sorted(sets[k]) for sets in chosen])
         z = session(rows_at(latents, visible), visible, objects, rule.pair, now).flatten(0, 1)
         cells = now.tolist()
@@ -128,7 +131,7 @@ def _some_codes(
     for k, hidden in enumerate(lengths(L, rule.sets)):
         ask()
         visible = torch.stack([(row >= 0).nonzero()[:, 0] for row in ids])
-        open_ = _others(visible, L)
+        open_ = others(visible, L)
         z = guide(session(ids.gather(1, visible), visible, objects, rule.pair, open_), rule, hidden, L)
         for row, noise, cells, logits in zip(ids, noises, open_, z):
             codes, _, sure = choose(noise, cells.tolist(), softmax(logits), rule, (k + 1) / rule.sets)
@@ -153,7 +156,7 @@ def surest(sure: np.ndarray, count: int) -> list[int]:
     return sorted(int(i) for i in np.argsort(-sure, kind="stable")[:count])
 
 
-def _others(places: Tensor, total: int) -> Tensor:
+def others(places: Tensor, total: int) -> Tensor:
     """The places (B, total - N) that are not among places (B, N), ascending."""
     free = torch.ones(len(places), total, dtype=torch.bool).scatter(1, places, False)
     return free.nonzero()[:, 1].view(len(places), -1)

@@ -1,11 +1,12 @@
 """Which places are drawn together, and how strongly the caption pulls: what `mar` and `maskgit` share.
 
-Source: arXiv 2202.04200, section 3.2, and 2406.11838, section 3.4. Symbols: L places, K sets, m places still hidden
-after a step, w guidance.
+Source: arXiv 2202.04200, section 3.2, and 2406.11838, section 3.4; `rounds`: 2411.11925. Symbols: L places, K sets,
+m places still hidden after a step, w guidance.
 """
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 
 def lengths(places: int, sets: int) -> list[int]:
@@ -32,3 +33,18 @@ def guidance_at(w: float, kind: str, hidden: int, places: int) -> float:
     The last step leaves none but counts as one, as in the official code, so "linear" never quite reaches w.
     """
     return w if kind == "constant" else 1 + (w - 1) * (places - max(hidden, 1)) / places
+
+
+class Round(NamedTuple):
+    """Sets first, …, stop - 1 of a picture: what one call of the target settles. drafted: somebody else drew them."""
+
+    first: int
+    stop: int
+    drafted: bool
+
+
+def rounds(sets: int, gamma: int, share: float) -> list[Round]:
+    """The target draws floor(share · K) + 1 sets by itself, one a call; then `gamma` sets are drafted for each call."""
+    own = min(sets, math.floor(share * sets) + 1)
+    drafted = [Round(k, min(k + gamma, sets), True) for k in range(own, sets, gamma)]
+    return [Round(k, k + 1, False) for k in range(own)] + drafted

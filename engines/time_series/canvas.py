@@ -6,7 +6,6 @@ Three canvases: `latents` (what is decided, step by step), `series` (what the de
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from math import nan
 from types import SimpleNamespace
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.events import Begin, Commit, Event, Forward, Measure, Note, Phase, Preview, spans
+from engines.events import Begin, Commit, Event, Forward, Measure, Note, Phase, spans
 from engines.noise import Noise
+from engines.painting import array
 from engines.runtime import Meter, Net
 from engines.time_series import koopman
 from engines.time_series.model import LENGTH
@@ -44,13 +44,6 @@ def begin(s: SimpleNamespace, title: str, meter: Meter, name: str, calls: int) -
                   {"id": SERIES, "kind": "series", "shape": [s.steps, c], "rows": s.samples, "names": NAMES},
                   {"id": SPECTRUM, "kind": "plane", "shape": {"box": BOX, "n": k}}],
     )
-
-
-def array(name: str, level: int, values: np.ndarray) -> Preview:
-    """Any array as a Preview of half floats; what is not a number is a hole."""
-    half = np.ascontiguousarray(values, dtype=np.float16)
-    return Preview(name=name, level=level, shape=list(half.shape), dtype="f16",
-                   data=base64.b64encode(half.tobytes()).decode())
 
 
 def real(s: SimpleNamespace, noise: Noise, meter: Meter, lost: float = 0.0) -> Iterator[Event]:
