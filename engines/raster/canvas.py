@@ -5,10 +5,10 @@ A code is a whole number, an entry of the tokenizer's codebook; it means a patch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,14 @@ def forward(net: Net, predicts: list[int], mode: str) -> Forward:
     return net.forward(sorted(last["reads"]), sorted(last["computes"]), predicts, mode)
 
 
-def draw(canvas: Canvas, cells: list[int], z: Tensor, rule: Rule, noise: Noise) -> Iterator[Event]:
+def draw(
+    canvas: Canvas, cells: list[int], z: Tensor, rule: Rule, noise: Noise,
+    heard: Mapping[str, Sequence[np.ndarray | None]] = MappingProxyType({}),
+) -> Iterator[Event]:
     """Draw these cells from logits z (1 or 2, 1, T, V), each for itself, write them down and say so.
 
-    One event for all; cells that a user holds come in one of their own, because their origin differs.
+    One event for all; cells that a user holds come in one of their own, because their origin differs. heard: other
+    distributions to be listed, one for each cell or None.
     """
     mixed = guide(z, rule, len(canvas.known), len(canvas.order))[0]
     p = law(mixed, rule)
@@ -121,8 +125,8 @@ def draw(canvas: Canvas, cells: list[int], z: Tensor, rule: Rule, noise: Noise) 
             yield Commit(
                 cells=[cells[i] for i in own], values=[drawn[i].index for i in own], p=[drawn[i].p for i in own],
                 entropy=[entropy(p[i]) for i in own], origin=origin,
-                dists={name: [top(q[i], codes, SHOWN, always=[drawn[i].index]) for i in own]
-                       for name, q in laws.items()},
+                dists={name: [None if q[i] is None else top(q[i], codes, SHOWN, always=[drawn[i].index]) for i in own]
+                       for name, q in (laws | dict(heard)).items()},
             )
     if len(cells) == 1 and len(laws) > 1 and len(canvas.known) - canvas.told >= APART:
         yield from _pull(canvas, cells[0], drawn[0], laws)
