@@ -23,8 +23,8 @@ export class GridLane {
     });
     this.tape = make("canvas", { class: "uf-tape", "aria-hidden": "true" });
     this.said = make("p", { class: "uf-spot" });
-    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", ...RARE].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
-    this.rare = new Map(RARE.map((k) => [k, this.legend.querySelector(`[data-look="${k}"]`)]));
+    this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", "vote", ...RARE].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
+    this.rare = new Map(["vote", ...RARE].map((k) => [k, this.legend.querySelector(`[data-look="${k}"]`)]));
     this.time = make("div", { class: "uf-shares", hidden: true });
     this.line = make("div", { class: "uf-words-line" }, this.legend, this.said);
     this.foot = make("div", { class: "uf-foot" }, make("p", { class: "uf-tape-name" }, t("picture.tape")), this.tape, this.line, this.time);
@@ -117,7 +117,7 @@ export class GridLane {
     this.#drawThread(state, w);
     this.#drawTape(state, w);
     this.#drawShares(state);
-    for (const [look, part] of this.rare) if (part.hidden) part.hidden = !state.cells.some((cell) => cell.state === look);
+    for (const [look, part] of this.rare) if (part.hidden) part.hidden = !state.cells.some((cell) => cell.state === look || (look === "vote" && heard(cell)));
     this.#say();
   }
 
@@ -251,6 +251,7 @@ export class GridLane {
       for (const cell of decisions[k].cells) {
         const id = `${decisions[k].n} ${cell}`;
         let link = this.links.get(id);
+        if (!link && heard(state.cells[cell])) this.links.set(id, (link = { group: make("g", {}, ...votes(state.cells[cell], place(cell), w)) }));
         if (!link) {
           const [x, y] = place(cell);
           const [x1, y1] = near && near[1] === cell ? place(near[0]) : [x, y];
@@ -398,6 +399,22 @@ export class GridLane {
 }
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+// Did neighbours give their opinion of this cell?
+const heard = (cell) => cell.dists?.left || cell.dists?.above;
+
+/** An arrow from each neighbour that gave an opinion: whole where its favourite was chosen, broken where not. */
+function votes(cell, [x, y], w) {
+  const arrows = {
+    left: x > 5 && `M${x - 7.5} ${y}H${x - 2}M${x - 3.7} ${y - 1.7}L${x - 2} ${y}L${x - 3.7} ${y + 1.7}`,
+    above: y > 5 && `M${x} ${y - 7.5}V${y - 2}M${x - 1.7} ${y - 3.7}L${x} ${y - 2}L${x + 1.7} ${y - 3.7}`,
+  };
+  return Object.entries(arrows).flatMap(([name, d]) => {
+    if (!d || !cell.dists[name]) return [];
+    const lost = cell.dists[name].top[0]?.[0] !== cell.value;
+    return ["uf-casing", "uf-leg"].map((part) => make("path", { d, class: `${part} uf-vote`, "data-lost": lost }));
+  });
+}
 
 const far = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
 

@@ -74,7 +74,7 @@ def opinions(cells: list[int], side: int, z: Tensor, rule: Rule, canvas: Canvas)
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """How far two opinions lie apart, Jensen-Shannon, as a share of the most that is possible: 0 the same, 1 disjoint."""
+    """How far two opinions lie apart, Jensen-Shannon, as a share of the most there can be: 0 the same, 1 disjoint."""
     return max(0.0, (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2) / log(2))
 
 
@@ -101,6 +101,6 @@ def told(
     won = "the left one's" if drawn == p.argmax() else "the upper one's" if drawn == q.argmax() else "neither's"
     yield Note(
         key="nar.quarrel", cells=[cell], args={"row": row + 1, "column": column + 1, "drawn": drawn},
-        text=f"Row {row + 1}, column {column + 1}: the left neighbour wants code {p.argmax()} ({percent(p.max())}), the "
-             f"upper one code {q.argmax()} ({percent(q.max())}). Drawn from their mix: {drawn}, {won}.",
+        text=f"Row {row + 1}, column {column + 1}: the left neighbour wants code {p.argmax()} ({percent(p.max())}), "
+             f"the upper one code {q.argmax()} ({percent(q.max())}). Drawn from their mix: {drawn}, {won}.",
     )

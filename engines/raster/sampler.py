@@ -63,7 +63,7 @@ def in_raster(session: Any, objects: Tensor, pick: Pick, rule: Rule, cells: int 
 
 
 def in_diagonals(session: Any, objects: Tensor, pick: Pick, rule: Rule, share: float = 0.5) -> Tensor:
-    """Codes (B, N) by cell of these captions, a diagonal a call; share: how much the left neighbour's opinion counts."""
+    """Codes (B, N) by cell of these captions, a diagonal a call; share: how much the left neighbour counts."""
     network = session.network
     values = torch.zeros(len(objects), 0, dtype=torch.long)
     for group in network.groups:
