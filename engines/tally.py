@@ -32,7 +32,7 @@ def parameters(events: list[Event]) -> int:
 def runner(trial: Trial, lane: str) -> Callable[[int], float]:
     """i -> 1, when picture i has been painted by this lane, whole and with its last decode."""
     seeds = trial.seeds(100)
-    return lambda i: float(len(trial.run(seeds[i], QUIET, lane)) > 0)
+    return lambda i: float(len(trial.run(seeds[i], QUIET, lane, quiet=True)) > 0)
 
 
 def race(trial: Trial, slow: str, fast: str) -> dict[str, Any]:

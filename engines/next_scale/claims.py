@@ -70,8 +70,8 @@ def wall(trial: Trial) -> Iterator[Result]:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        lanes = (runner(trial, name) for name in ("raster", "var"))
-        points.append(point("one picture, two threads", stats.abba(*lanes, 21, trial.ask)))
+        slow, fast = runner(trial, "raster"), runner(trial, "var")
+        points.append(point("one picture, two threads", stats.abba(slow, fast, 21, trial.ask)))
     finally:
         torch.set_num_threads(threads)
     yield out | {"points": points}

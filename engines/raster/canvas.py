@@ -118,18 +118,22 @@ def draw(
         with_, without = (q[range(len(cells)), [d.index for d in drawn]] for q in laws.values())
         canvas.pull += zip(cells, np.log(np.maximum(with_, TINY) / np.maximum(without, TINY)).tolist(), strict=True)
     canvas.known += [(cell, d.index) for cell, d in zip(cells, drawn, strict=True)]
-    codes: Any = range(p.shape[-1])
+    listed: dict[str, Any] = {**laws, **heard}
     for origin in ("forced", "sampled"):
         own = [i for i, d in enumerate(drawn) if d.forced is (origin == "forced")]
         if own:
+            dists: Any = {name: [_listed(q[i], drawn[i].index) for i in own] for name, q in listed.items()}
             yield Commit(
                 cells=[cells[i] for i in own], values=[drawn[i].index for i in own], p=[drawn[i].p for i in own],
-                entropy=[entropy(p[i]) for i in own], origin=origin,
-                dists={name: [None if q[i] is None else top(q[i], codes, SHOWN, always=[drawn[i].index]) for i in own]
-                       for name, q in (laws | dict(heard)).items()},
+                entropy=[entropy(p[i]) for i in own], origin=origin, dists=dists,
             )
     if len(cells) == 1 and len(laws) > 1 and len(canvas.known) - canvas.told >= APART:
         yield from _pull(canvas, cells[0], drawn[0], laws)
+
+
+def _listed(p: np.ndarray | None, drawn: int) -> dict[str, Any] | None:
+    codes: Any = range(CODES)
+    return None if p is None else top(p, codes, SHOWN, always=[drawn])
 
 
 def _pull(canvas: Canvas, cell: int, drawn: Draw, laws: dict[str, np.ndarray]) -> Iterator[Note]:

@@ -130,7 +130,7 @@ NAR = Exhibit(
     map={"what": "pictures", "order": "by diagonals", "at_once": "a diagonal, unchecked", "revisable": False},
     settings=(
         CAPTION,
-        Float(name="mix", default=0.5, min=0.0, max=1.0, step=0.05, label="Say of the left one",
+        Float(name="mix", default=0.5, min=0.0, max=1.0, step=0.05, label="Left neighbour's say",
               help="Where two neighbours speak, how much the left one counts. At 1 the upper one is not heard, at 0 "
               "the left one."),
         GUIDANCE,

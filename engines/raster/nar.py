@@ -55,9 +55,11 @@ def fill(canvas: Canvas, share: float, rule: Rule, noise: Noise, meter: Meter, p
         yield Phase(unit="step", index=d, of=len(groups), state="start", cells=cells)
         z = net(canvas.objects, canvas.values(), rule.guided, nfe=2 if rule.guided else 1)
         yield sheet.forward(net, cells, mode="step" if d else "prefill")
-        heard = opinions(cells, side, z, rule, canvas)
+        # What each of the two said is no part of the algorithm, only their mix is.
+        heard = {} if meter.quiet else opinions(cells, side, z, rule, canvas)
         yield from sheet.draw(canvas, cells, mix(z, share), rule, noise, heard)
-        yield from told(canvas, cells, heard, apart)
+        if heard:
+            yield from told(canvas, cells, heard, apart)
         if canvas.left and len(canvas.known) // sheet.EVERY > shown:
             shown = len(canvas.known) // sheet.EVERY
             yield from sheet.preview(paint, canvas)

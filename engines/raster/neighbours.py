@@ -94,9 +94,9 @@ class Neighbours(Raster):
         # At the top and left edges one neighbour is missing, and the other is heard twice.
         sources = [[0, 1]]
         for cell in order[1:]:
-            left = 2 * (rank[cell - 1] + 1) if cell % side else None
-            above = 2 * (rank[cell - side] + 1) + 1 if cell >= side else None
-            sources.append([above if left is None else left, left if above is None else above])
+            left = [2 * (rank[cell - 1] + 1)] if cell % side else []
+            above = [2 * (rank[cell - side] + 1) + 1] if cell >= side else []
+            sources.append([*(left or above), *(above or left)])
         self.register_buffer("order", torch.tensor(order), persistent=False)
         self.register_buffer("sources", torch.tensor(sources), persistent=False)
         self.turn = torch.cat([self.turn[: self.prefix], self.turn[self.prefix :][self.order]])

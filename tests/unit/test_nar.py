@@ -381,3 +381,10 @@ def test_the_exhibit_asks_of_a_grid_what_the_order_answers():
     right = next(a for a in NAR.question.answers if a.right)
     assert right.text == f"{len(diagonals(16))} calls, {max(map(len, diagonals(16)))} places"
     assert replace(NAR, slug="x").lanes["any-order"].settings["steps"] == len(diagonals(8))
+
+
+def test_where_nobody_looks_the_same_codes_are_painted_without_what_was_heard(stand_in):
+    events = [list(run(NAR, seed=3, lanes=["nar"], nets=stand_in, quiet=quiet)) for quiet in (False, True)]
+    assert ids_of(events[0], "nar") == ids_of(events[1], "nar")
+    assert all("left" not in e.dists for e in events[1] if isinstance(e, ev.Commit))
+    assert not any(isinstance(e, ev.Measure) and e.name == "disagreement" for e in events[1])
