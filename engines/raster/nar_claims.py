@@ -52,7 +52,7 @@ PAINTERS: dict[str, tuple[str, str | None, dict[str, Any]]] = {
 
 def judge_non_inferior(trial: Trial) -> Iterator[Result]:
     """Percent of objects right, by diagonals minus row by row, the same captions; its low end must reach -MARGIN."""
-    n = trial.size(512, 32)
+    n = trial.size(256, 32)
     right: dict[str, list[float]] = {name: [] for name in PAINTERS}
     whole: dict[str, list[bool]] = {name: [] for name in PAINTERS}
     there: list[int] = []
@@ -137,7 +137,7 @@ def opinions(trial: Trial) -> Iterator[Result]:
     """Nats a code of held-out scenes from one neighbour alone, the better of the two, minus from both; and objects that
     are right when pictures are painted so."""
     net = network(trial, nar.NET)
-    seeds = trial.seeds(trial.size(256, 16))
+    seeds = trial.seeds(trial.size(192, 16))
     codes, objects = encode(VQ, cast(range, [held_out(seed) for seed in seeds]))
     with torch.no_grad():
         ranked = codes[:, net.order]
@@ -160,7 +160,7 @@ def price(trial: Trial) -> Iterator[Result]:
     """Nats a code of held-out scenes, by diagonals minus row by row, the same codes."""
     ours, theirs = network(trial, nar.NET), network(trial, raster.NET)
     nats: dict[str, list[float]] = {"by diagonals": [], "row by row": []}
-    seeds = trial.seeds(trial.size(512, 16))
+    seeds = trial.seeds(trial.size(256, 16))
     for start in range(0, len(seeds), PART):
         trial.ask()
         codes, objects = encode(VQ, cast(range, [held_out(seed) for seed in seeds[start : start + PART]]))

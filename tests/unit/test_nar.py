@@ -344,7 +344,7 @@ def test_pictures_are_judged_by_both_networks_and_worse_ones_make_the_claim_fall
     for ours, holds in ((True, True), (False, False)):
         painted.clear()
         monkeypatch.setattr(claims.judges, "score", score({"Neighbours": ours, "Raster": True, "RandomOrder": True}))
-        result = judgement("judge-non-inferior", effort=0.07)
+        result = judgement("judge-non-inferior", effort=0.14)
         assert result["holds"] is holds and result["here"] == (0 if ours else -100)
         assert painted == ["Neighbours", "Raster", "RandomOrder"]
 
