@@ -62,9 +62,11 @@ export class GridLane {
 
   /** Measures that have a value at each cell can be laid over the picture. */
   #offerHeat(state) {
-    for (const [name, event] of Object.entries(state.measures)) {
+    const { thread } = this.settings; // what another lane has to show may be chosen before this one has it
+    const asked = thread.startsWith("heat ") ? [thread.slice(5)] : [];
+    for (const name of [...asked, ...Object.keys(state.measures).filter((k) => state.measures[k].cells)]) {
       const value = `heat ${name}`;
-      if (!event.cells || !this.way || [...this.way.options].some((o) => o.value === value)) continue;
+      if (!this.way || [...this.way.options].some((o) => o.value === value)) continue;
       const known = this.t(`measure.${name}`);
       this.way.append(make("option", { value }, known === `measure.${name}` ? name.replaceAll("_", " ") : known));
     }

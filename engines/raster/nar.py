@@ -68,11 +68,13 @@ def fill(canvas: Canvas, share: float, rule: Rule, noise: Noise, meter: Meter, p
 
 
 def opinions(cells: list[int], side: int, z: Tensor, rule: Rule, canvas: Canvas) -> dict[str, list[np.ndarray | None]]:
-    """What each cell hears, guided: p (V,) from the left and from above, None where there is no such neighbour."""
+    """What each cell hears, guided: p (V,) from the left and from above, None where there is no such neighbour.
+
+    The corner has none: both heads of the condition point at it.
+    """
     left, above = (softmax(guide(z[..., head, :], rule, len(canvas.known), len(canvas.order)))[0] for head in (0, 1))
-    corner = cells == [0]  # which both heads of the condition point at
-    return {"left": [p if corner or cell % side else None for cell, p in zip(cells, left, strict=True)],
-            "above": [p if corner or cell >= side else None for cell, p in zip(cells, above, strict=True)]}
+    return {"left": [p if cell % side else None for cell, p in zip(cells, left, strict=True)],
+            "above": [p if cell >= side else None for cell, p in zip(cells, above, strict=True)]}
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
@@ -92,8 +94,9 @@ def told(
         apart[cell] = divergence(p, q)
         if p.argmax() != q.argmax() and min(p.max(), q.max()) >= max(SURE, quarrel[0]):
             quarrel = (float(min(p.max(), q.max())), (cell, p, q))
-    yield Measure(name="disagreement", unit="of 1", value=sum(apart.values()) / max(len(apart), 1),
-                  cells=list(apart), values=list(apart.values()))
+    if apart:
+        yield Measure(name="disagreement", unit="of 1", value=sum(apart.values()) / len(apart), cells=list(apart),
+                      values=list(apart.values()))
     if quarrel[1] is None or len(canvas.known) - canvas.told < APART:
         return
     canvas.told = len(canvas.known)

@@ -236,7 +236,8 @@ def test_a_picture_does_not_depend_on_its_batch(network):
 
 def test_bars_are_what_each_neighbour_said_and_edges_have_one(stand_in, network):
     events = list(run(NAR, {"guidance": 3.0}, seed=3, lanes=["nar"], nets=stand_in))
-    third = [e for e in events if isinstance(e, ev.Commit)][2]
+    first, _, third = [e for e in events if isinstance(e, ev.Commit)][:3]
+    assert first.dists["left"] == first.dists["above"] == [None]
     ids = torch.tensor([ids_of(events, "nar")])
     z = network.session()(asked("", 3), ids[:, network.order[:3]], True)[:, 0].double()
     said = (z[1] + 3 * (z[0] - z[1])).softmax(-1)
@@ -250,7 +251,7 @@ def test_bars_are_what_each_neighbour_said_and_edges_have_one(stand_in, network)
 def test_disagreement_is_told_of_every_cell_with_two_neighbours(stand_in):
     events = list(run(NAR, seed=3, lanes=["nar"], nets=stand_in))
     told = [e for e in events if isinstance(e, ev.Measure) and e.name == "disagreement"]
-    assert len(told) == 15 and sorted(told[-1].cells) == sorted([0] + [c for c in range(64) if c // 8 and c % 8])
+    assert len(told) == 13 and sorted(told[-1].cells) == [c for c in range(64) if c // 8 and c % 8]
     assert all(0 <= v <= 1 for v in told[-1].values)
     one, other = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.0, 1.0])
     assert nar.divergence(one, other) == pytest.approx(1) and nar.divergence(one, one) == 0
