@@ -150,7 +150,8 @@ NAR = Exhibit(
         Beat(text="Each place of the next diagonal has a neighbour on its left and one above. Both have an opinion of "
              "it; the average is what is drawn from.", look="stage", when={"kind": "phase", "lane": "nar", "index": 4}),
         Beat(text="A whole arrow: this neighbour's favourite code was chosen. A broken one: another was. Click a "
-             "place to see both opinions and their mix.", look="inspector", when={"kind": "phase", "lane": "nar", "index": 7}),
+             "place to see both opinions and their mix.", look="inspector",
+             when={"kind": "phase", "lane": "nar", "index": 7}),
         Beat(text="The widest diagonal has eight places, all in one call. They do not see each other's codes: that is "
              "the risk taken.", look="timeline", when={"kind": "phase", "lane": "nar", "index": 8}),
         Beat(text="15 calls, where row by row takes 64. Has the picture paid for it?", look="claim",

@@ -1,7 +1,7 @@
 """NAR's transformer against recordings of the official module: same weights in, same numbers out.
 
-Both are read from the folder that UNFOLD_PARITY names (its READMEs tell how they were made), else from the tree. The
-official draws are argmax(p / e) with recorded e ~ Exp(1), so that is what is handed to the sampler.
+They are read from the folder that UNFOLD_PARITY names (its READMEs tell how they were made), else the first of them from
+the tree. The official draws are argmax(p / e) with recorded e ~ Exp(1), so that is what is handed to the sampler.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ from engines.raster.neighbours import Neighbours, from_official, mix
 from engines.raster.sampler import in_diagonals
 
 TREE = Path(__file__).parent / "recordings"
-OURS = Path(os.environ.get("UNFOLD_PARITY") or TREE)
+FOLDER = Path(os.environ.get("UNFOLD_PARITY") or TREE)
+# Names of the two recordings' tensors: mask, both heads, mixed logits, blocks.
+NAMES = {
+    "nar": ("proximity_mask", "full.logitsR", "full.logitsB", "full.logits", "full.layer."),
+    "nar-2": ("out.proximity_mask", "out.logits_right", "out.logits_below", "out.logits_mixed", "mid.layer"),
+}
+CASES = [name for name in NAMES if (FOLDER / name).exists()]
 
 
 class Recording:
     """One folder: config, official weights in our network, and the tensors to be met."""
 
     def __init__(self, name: str):
-        folder = OURS / name if (OURS / name).exists() else TREE / name
+        folder = FOLDER / name
         self.config = json.loads((folder / "config.json").read_text())
         self.io = load_file(folder / "io.safetensors")
         self.weights = load_file(folder / "weights.safetensors")
@@ -59,55 +65,39 @@ class Recording:
         return said[:, rows], mixed[:, back], [h[:, rows] for h in heard]
 
 
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[Recording, tuple[str, ...]]:
+    return Recording(request.param), NAMES[request.param]
+
+
 @pytest.fixture(scope="module")
 def first() -> Recording:
     return Recording("nar")
 
 
-@pytest.fixture(scope="module")
-def second() -> Recording:
-    return Recording("nar-2")
+def test_every_official_tensor_has_a_place_and_every_one_of_ours_a_source(case):
+    recording, _ = case
+    assert type(recording.network) is Neighbours
+    assert len(recording.weights) == len(recording.network.state_dict())
 
 
-def test_every_official_tensor_has_a_place_and_every_one_of_ours_a_source(first, second):
-    for recording in (first, second):
-        assert type(recording.network) is Neighbours
-        assert len(recording.weights) == len(recording.network.state_dict())
+def test_the_mask_is_the_official_one(case):
+    recording, (name, *_) = case
+    network = recording.network
+    seen = network.sight(0, network.prefix + network.cells)
+    back = torch.cat([torch.zeros(1, dtype=torch.long), 1 + network.order.argsort()])
+    assert torch.equal(seen[back][:, back], recording.io[name])
 
 
-def test_the_mask_is_the_official_one(first, second):
-    for recording, name in ((first, "proximity_mask"), (second, "out.proximity_mask")):
-        network = recording.network
-        seen = network.sight(0, network.prefix + network.cells)
-        back = torch.cat([torch.zeros(1, dtype=torch.long), 1 + network.order.argsort()])
-        assert torch.equal(seen[back][:, back], recording.io[name])
-
-
-def test_both_heads_their_mix_and_every_layer(first, second):
-    for recording, names in ((first, ("full.logitsR", "full.logitsB", "full.logits", "full.layer.{}")),
-                             (second, ("out.logits_right", "out.logits_below", "out.logits_mixed", "mid.layer{}"))):
-        said, mixed, heard = recording.full()
-        right, below, both, layer = names
-        recording.close(right, said[:, :, 0])
-        recording.close(below, said[:, :, 1])
-        recording.close(both, mixed)
-        assert len(heard) == sum(name.startswith(layer.removesuffix("{}")) for name in recording.io)
-        for i, x in enumerate(heard):
-            recording.close(layer.format(i), x)
-
-
-def test_the_loss_is_the_official_one(second):
-    mixed = second.full()[1]
-    loss = torch.nn.functional.cross_entropy(mixed.flatten(0, 1), second.io["in.idx"].flatten())
-    second.close("out.loss", loss)
-
-
-def test_cached_steps_along_given_codes(second):
-    network, idx = second.network, second.io["in.idx"]
-    session, ranked = network.session(len(idx)), idx[:, network.order]
-    for d, known in enumerate(network.done[:-1]):
-        z = mix(session(second.labels, ranked[:, :known], False))[0]
-        second.close(f"out.tf_step{d:02}_logits" if d else "out.tf_prefill_logits", z)
+def test_both_heads_their_mix_and_every_layer(case):
+    recording, (_, right, below, both, layer) = case
+    said, mixed, heard = recording.full()
+    recording.close(right, said[:, :, 0])
+    recording.close(below, said[:, :, 1])
+    recording.close(both, mixed)
+    assert len(heard) == sum(name.startswith(layer) for name in recording.io)
+    for i, x in enumerate(heard):
+        recording.close(f"{layer}{i}", x)
 
 
 @pytest.mark.parametrize("tag", ["greedy", "sample"])
@@ -144,14 +134,6 @@ def test_the_official_generation_is_reproduced(first, tag):
             first.close(f"gen.{tag}.step_logits.{d}", z)
 
 
-@pytest.mark.parametrize("name", ["out.greedy_nocfg", "out.greedy_cfg"])
-def test_greedy_pictures_of_the_second_recording(second, name):
-    how = second.config["settings"]
-    rule = Rule(guidance=how["cfg_scale"] if name == "out.greedy_cfg" else 1.0, interval=how["cfg_interval"])
-    ids = in_diagonals(second.network.session(4), second.labels, lambda cells, p: torch.from_numpy(p.argmax(-1)), rule)
-    assert torch.equal(ids, second.io[name])
-
-
 def test_a_mask_that_is_causal_row_by_row_would_be_seen(first):
     """Rows instead of diagonals, or a diagonal whose cells do not see one another, is another network."""
     network = Recording("nar").network
@@ -164,3 +146,30 @@ def test_a_mask_that_is_causal_row_by_row_would_be_seen(first):
         broken.network = network
         with pytest.raises(AssertionError):
             broken.close("full.logits", broken.full()[1])
+
+
+if "nar-2" in CASES:
+
+    @pytest.fixture(scope="module")
+    def second() -> Recording:
+        return Recording("nar-2")
+
+    def test_the_loss_is_the_official_one(second):
+        mixed = second.full()[1]
+        loss = torch.nn.functional.cross_entropy(mixed.flatten(0, 1), second.io["in.idx"].flatten())
+        second.close("out.loss", loss)
+
+    def test_cached_steps_along_given_codes(second):
+        network, idx = second.network, second.io["in.idx"]
+        session, ranked = network.session(len(idx)), idx[:, network.order]
+        for d, known in enumerate(network.done[:-1]):
+            z = mix(session(second.labels, ranked[:, :known], False))[0]
+            second.close(f"out.tf_step{d:02}_logits" if d else "out.tf_prefill_logits", z)
+
+    @pytest.mark.parametrize("name", ["out.greedy_nocfg", "out.greedy_cfg"])
+    def test_greedy_pictures_of_the_second_recording(second, name):
+        how = second.config["settings"]
+        rule = Rule(guidance=how["cfg_scale"] if name == "out.greedy_cfg" else 1.0, interval=how["cfg_interval"])
+        session = second.network.session(4)
+        ids = in_diagonals(session, second.labels, lambda cells, p: torch.from_numpy(p.argmax(-1)), rule)
+        assert torch.equal(ids, second.io[name])
