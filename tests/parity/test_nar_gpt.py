@@ -1,7 +1,7 @@
 """NAR's transformer against recordings of the official module: same weights in, same numbers out.
 
-They are read from the folder that UNFOLD_PARITY names (its READMEs tell how they were made), else the first of them from
-the tree. The official draws are argmax(p / e) with recorded e ~ Exp(1), so that is what is handed to the sampler.
+They are read from the folder that UNFOLD_PARITY names (its READMEs tell how they were made), else the first of them
+from the tree. The official draws are argmax(p / e) with recorded e ~ Exp(1); that is what is handed to the sampler.
 """
 
 from __future__ import annotations
