@@ -61,6 +61,13 @@ def any_order(session: Any) -> Work:
     return lambda: session(objects, cells[:, :32], cells[:, :32], cells[:, 32:], True)
 
 
+def diagonal(session: Any) -> Work:
+    """Diagonal 9 of 15, seven codes, guided, so two rows; eight are read and the 28 before them are in the cache."""
+    objects, codes = torch.full((1, 4, 4), -1), torch.arange(36)[None]
+    session(objects, codes[:, :28], True)
+    return lambda: session(objects, codes, True)
+
+
 def scales(session: Any) -> Work:
     """All six scales of a picture, guided, so two rows."""
     caption, keep = session.network.nothing()
@@ -127,6 +134,7 @@ WORK: dict[str, Callable[[Any], Work]] = {
     "any_order/shakespeare": any_subset,
     "raster/raster": rows,
     "raster/random": any_order,
+    "neighbours/nar": diagonal,
     "next_scale/var": scales,
     "masked_continuous/mar": masked,
     "masked_continuous/mar.head": inner_step,

@@ -6,7 +6,7 @@ algorithm at the line where its fact is computed.
 
 `cells` are ints or half-open `[start, stop]` pairs; per-cell fields have one entry per expanded cell.
 One event is one simultaneous decision. Values of a `tokens` canvas are strings, elsewhere numbers.
-`dists` is `{name: [{"top": [[value, p], …], "rest": p}, …]}`, one distribution per cell.
+`dists` is `{name: [{"top": [[value, p], …], "rest": p}, …]}`, one distribution per cell, or null.
 
 Read next: `noise.py` (where randomness comes from), `runtime.py` (who drives a lane).
 """

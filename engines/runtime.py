@@ -363,6 +363,13 @@ class Trial:
         """All events of one run of the exhibit (or of one of its lanes); `quiet` where time is measured."""
         return list(run(self.exhibit, settings, seed, (), self.cancel, [lane] if lane else None, self.nets, quiet))
 
+    def with_subject(self, lane: str) -> Trial:
+        """The trial with this lane's decode loop replaced by its subject, if there is one."""
+        if self.subject is None:
+            return self
+        twin = replace(self.exhibit.lanes[lane], decode=self.subject)  # type: ignore[call-arg]
+        return replace(self, exhibit=replace(self.exhibit, lanes=self.exhibit.lanes | {lane: twin}))
+
     def ask(self) -> None:
         if self.cancel():
             raise Cancelled("stopped")

@@ -42,7 +42,7 @@ LOOPS = 512
 BYTES = {"I8": 1, "F16": 2, "F32": 4}
 MEGABYTE = 10**6
 # Families whose networks are not in engines/<family>/model.py.
-ROOMS = {"scenes": "engines.worlds.judges"}
+ROOMS = {"scenes": "engines.worlds.judges", "neighbours": "engines.raster.neighbours"}
 # What the families of one share may take together, in bytes.
 SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
     "words and pictures": (
@@ -50,6 +50,7 @@ SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
         ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
     ),
     "one of every kind": (4 * MEGABYTE, ("density", "discrete_diffusion", "time_series")),
+    "one of every kind, 2": (7 * MEGABYTE, ("neighbours",)),
 }
 
 

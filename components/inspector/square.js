@@ -6,6 +6,7 @@ import { sheetOf, shotsOf } from "../stage/picture.js";
 import { walks } from "./walks.js";
 
 const ORDER = ["unconditional", "conditional", "guided", "q", "p", "before", "after"];
+const VOICES = ["left", "above"]; // opinions of neighbours, shown beside what came of them
 const MOST = 6;
 const SWATCH = 30;
 const PATCH = 84;
@@ -31,8 +32,9 @@ export function view(context) {
     make("div", {}, make("p", { class: "uf-pattern" }, !written ? "\u2026" : cell.value == null ? t("inspector.pattern.none") : t("inspector.pattern", { code: shown(cell.value) })),
       make("p", { class: "uf-say" }, sentence(context)))));
   if (names.length) {
+    if (names.some(isVoice)) parts.push(make("p", { class: "uf-help" }, t(`say.square.voices.${quarrel(cell, names)}`)));
     if (cell.entropy != null && Math.exp(cell.entropy) >= 1.5) parts.push(make("p", { class: "uf-help uf-running" }, running(context)));
-    parts.push(bars(context, names, sheet), make("p", { class: "uf-key" }, ...names.map((n) => make("span", {}, make("i", { "data-name": look(n, names) }), t(`inspector.${n}`)))));
+    parts.push(bars(context, names, sheet), make("p", { class: "uf-key" }, ...names.map((n) => make("span", {}, make("i", { "data-name": look(n, names) }), called(t, n, names)))));
   }
   if (cell.verdict && cell.ratio != null) parts.push(...context.numberLine(cell, t("inspector.square.was")), ...walks(context));
   if (cell.sees != null && cell.state !== "given") parts.push(sight(context));
@@ -118,16 +120,28 @@ function running({ t, cell }) {
   return t("inspector.choices", { n: Math.round(Math.exp(cell.entropy)), bits: (cell.entropy / Math.LN2).toFixed(1) });
 }
 
-/** The two distributions that are shown: the plainer first. */
+const isVoice = (name) => VOICES.includes(name);
+
+/** What neighbours said: one of them "alone", that they "agree" on the likeliest code, or that they "differ". */
+function quarrel(cell, names) {
+  const best = names.filter(isVoice).map((name) => cell.dists[name].top[0][0]);
+  return best.length < 2 ? "alone" : best[0] === best[1] ? "agree" : "differ";
+}
+
+const called = (t, name, names) => t(names.some(isVoice) && !isVoice(name) ? "inspector.mix" : `inspector.${name}`);
+
+/** The distributions that are shown: what neighbours said and what came of it, else two, the plainer first. */
 function pair(dists) {
+  const voices = VOICES.filter((name) => dists?.[name]);
+  if (voices.length) return [...voices, "guided"];
   const known = ORDER.filter((n) => dists?.[n]);
   const rest = Object.keys(dists ?? {}).filter((n) => !known.includes(n));
   const all = [...known, ...rest];
   return all.length > 2 ? [all[0], all[all.length - 1]] : all;
 }
 
-// The stronger of two is drawn in the colour of what is chosen, the other as an outline.
-const look = (name, names) => (name === names[names.length - 1] ? "after" : "before");
+// The strongest is drawn in the colour of what is chosen, the others as outlines.
+const look = (name, names) => (name === names[names.length - 1] ? "after" : isVoice(name) ? name : "before");
 
 function bars({ player, t, focus, cell, state, canForce }, names, sheet) {
   const of = (name, code) => cell.dists[name].top.find(([c]) => c === code)?.[1];
@@ -137,7 +151,7 @@ function bars({ player, t, focus, cell, state, canForce }, names, sheet) {
   if (codes.includes(cell.value) && !list.includes(cell.value)) list = [...list.slice(0, -1), cell.value];
   const peak = Math.max(0.05, ...list.map(best));
   return make("ul", { class: "uf-bars uf-code-bars", "data-sheet": Boolean(sheet) }, ...list.map((code) => {
-    const said = `${t("inspector.pattern", { code: shown(code) })}, ${names.map((n) => `${t(`inspector.${n}`)} ${short(of(n, code) ?? 0)}`).join(", ")}`;
+    const said = `${t("inspector.pattern", { code: shown(code) })}, ${names.map((n) => `${called(t, n, names)} ${short(of(n, code) ?? 0)}`).join(", ")}`;
     const ask = t("inspector.force.pattern.button", { code: t("inspector.pattern", { code: shown(code) }) });
     const swatch = sheet && make("canvas", { class: "uf-swatch", width: SWATCH * 2, height: SWATCH * 2, "aria-hidden": "true" });
     if (swatch) {

@@ -17,6 +17,7 @@ const settled = (cell) => (cell.state === "committed" ? SETTLED[cell.origin] : n
 const RARE = {
   proposed: (cell) => cell.state === "proposed",
   withdrawn: (cell) => cell.state === "withdrawn",
+  vote: (cell) => heard(cell),
   ...Object.fromEntries(Object.values(SETTLED).map((look) => [look, (cell, checks) => checks && settled(cell) === look])),
 };
 
@@ -70,9 +71,11 @@ export class GridLane {
 
   /** Measures that have a value at each cell can be laid over the picture. */
   #offerHeat(state) {
-    for (const [name, event] of Object.entries(state.measures)) {
+    const { thread } = this.settings; // what another lane has to show may be chosen before this one has it
+    const asked = thread.startsWith("heat ") ? [thread.slice(5)] : [];
+    for (const name of [...asked, ...Object.keys(state.measures).filter((k) => state.measures[k].cells)]) {
       const value = `heat ${name}`;
-      if (!event.cells || !this.way || [...this.way.options].some((o) => o.value === value)) continue;
+      if (!this.way || [...this.way.options].some((o) => o.value === value)) continue;
       const known = this.t(`measure.${name}`);
       this.way.append(make("option", { value }, known === `measure.${name}` ? name.replaceAll("_", " ") : known));
     }
@@ -267,6 +270,7 @@ export class GridLane {
       for (const cell of decisions[k].cells) {
         const id = `${decisions[k].n} ${cell}`;
         let link = this.links.get(id);
+        if (!link && heard(state.cells[cell])) this.links.set(id, (link = { group: make("g", {}, ...votes(state.cells[cell], place(cell), w)) }));
         if (!link) {
           const [x, y] = place(cell);
           const [x1, y1] = near && near[1] === cell ? place(near[0]) : [x, y];
@@ -414,6 +418,22 @@ export class GridLane {
 }
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+// Did neighbours give their opinion of this cell?
+const heard = (cell) => cell.dists?.left || cell.dists?.above;
+
+/** An arrow from each neighbour that gave an opinion: whole where its favourite was chosen, broken where not. */
+function votes(cell, [x, y], w) {
+  const arrows = {
+    left: x > 5 && `M${x - 7.5} ${y}H${x - 2}M${x - 3.7} ${y - 1.7}L${x - 2} ${y}L${x - 3.7} ${y + 1.7}`,
+    above: y > 5 && `M${x} ${y - 7.5}V${y - 2}M${x - 1.7} ${y - 3.7}L${x} ${y - 2}L${x + 1.7} ${y - 3.7}`,
+  };
+  return Object.entries(arrows).flatMap(([name, d]) => {
+    if (!d || !cell.dists[name]) return [];
+    const lost = cell.dists[name].top[0]?.[0] !== cell.value;
+    return ["uf-casing", "uf-leg"].map((part) => make("path", { d, class: `${part} uf-vote`, "data-lost": lost }));
+  });
+}
 
 const far = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from engines import stats, weights
 from engines.events import Commit, Event, Forward, Phase, expand
-from engines.exhibit import Lane
 from engines.masked_continuous.canvas import HEAD, PLACES
 from engines.masked_continuous.model import NET, TWIN, VAE, VQ
 from engines.masked_continuous.sampler import ROWS, Rule, paint, paint_codes
@@ -78,9 +77,7 @@ def obeys(events: list[Event], sets: int, inner: int) -> bool:
 
 def calls_vs_sets(trial: Trial) -> Iterator[Result]:
     """Runs with random numbers of sets and inner steps, orders and guidance; previews off."""
-    if trial.subject is not None:
-        lane = replace(cast(Lane, trial.exhibit.lanes["mar"]), decode=trial.subject)
-        trial = replace(trial, exhibit=replace(trial.exhibit, lanes=trial.exhibit.lanes | {"mar": lane}))
+    trial = trial.with_subject("mar")
     n, good, points = trial.size(40), 0, []
     for i, seed in enumerate(trial.seeds(n)):
         trial.ask()

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,19 +14,17 @@ import torch
 from torch import Tensor
 
 from engines import stats, weights
-from engines.events import Begin, Commit, Event, Forward, expand
-from engines.exhibit import Lane
 from engines.next_scale.sample import DEFAULTS, NET, TOKENIZER, paint
 from engines.raster.guidance import BEST, Rule
 from engines.raster.sampler import paint as paint_codes
 from engines.runtime import Trial, threads
 from engines.scene_settings import held_out
+from engines.tally import counted, race, runner
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]
 # captions (n, 4, 4), one seed a picture -> pictures (n, 3, 64, 64)
 Pictures = Callable[[Tensor, Sequence[int]], Tensor]
-QUIET = {"previews": False}
 BATCH = 64
 
 
@@ -43,55 +40,15 @@ def row_by_row(captions: Tensor, seeds: Sequence[int]) -> Tensor:
         return cast(Any, weights.load("tokenizers/vq")).decode(codes)
 
 
-def _subject(trial: Trial) -> Trial:
-    """The trial with the lane's decode loop replaced by its subject, if there is one."""
-    if trial.subject is None:
-        return trial
-    lane = replace(cast(Lane, trial.exhibit.lanes["var"]), decode=trial.subject)
-    return replace(trial, exhibit=replace(trial.exhibit, lanes=trial.exhibit.lanes | {"var": lane}))
-
-
-def calls(events: list[Event]) -> int:
-    """Calls of the network that draws; the last decode of the codes into pixels is not one of them."""
-    return sum(isinstance(e, Forward) and e.mode != "commit" for e in events)
-
-
-def cells(events: list[Event]) -> int:
-    return sum(len(expand(e.cells)) for e in events if isinstance(e, Commit))
-
-
-def parameters(events: list[Event]) -> int:
-    """Of the network that draws: the first that the lane names."""
-    begin = events[0]
-    assert isinstance(begin, Begin)
-    return int(begin.nets[0]["params"])
-
-
 def calls_6_vs_64(trial: Trial) -> Iterator[Result]:
     """Runs of both lanes: one call for each of the 6 scales, one for each of the 64 codes, and every cell drawn."""
-    trial = _subject(trial)
-    n, good = trial.size(40), 0
-    seen: dict[str, int] = {}
-    for i, seed in enumerate(trial.seeds(n)):
-        trial.ask()
-        runs = {lane: trial.run(seed, QUIET, lane) for lane in ("var", "raster")}
-        got = {lane: (calls(events), cells(events)) for lane, events in runs.items()}
-        good += got == {"var": (6, 130), "raster": (64, 64)}
-        seen = {lane: max(seen.get(lane, 0), count) for lane, (count, _) in got.items()}
-        points = [{"x": lane, "y": count} for lane, count in seen.items()]
-        if i == n // 4:
-            yield stats.exact(good, i + 1) | {"points": points}
-    yield stats.exact(good, n) | {"points": points}
+    yield from counted(trial.with_subject("var"), {"var": (6, 130), "raster": (64, 64)})
 
 
 def wall(trial: Trial) -> Iterator[Result]:
     """Time of a picture row by row over time of a picture scale by scale, whole lanes, last decode included."""
-    trial = _subject(trial)
+    trial = trial.with_subject("var")
     seeds = trial.seeds(100)
-    size = {lane: parameters(trial.run(seeds[0], QUIET, lane)) for lane in ("var", "raster")}
-
-    def lane(name: str) -> Callable[[int], float]:
-        return lambda i: float(len(trial.run(seeds[i], QUIET, name)) > 0)
 
     def batch(pictures: Pictures) -> Callable[[int], float]:
         def paint_some(i: int) -> float:
@@ -103,10 +60,7 @@ def wall(trial: Trial) -> Iterator[Result]:
     def point(name: str, got: Result) -> Result:
         return {"x": name, "y": got["here"], "low": got["low"], "high": got["high"], "n": got["n"]}
 
-    out = stats.abba(lane("raster"), lane("var"), trial.size(21, 21), trial.ask)
-    if not 0.95 <= size["var"] / size["raster"] <= 1.05:
-        out |= {"holds": None, "reason": f"not equal: {size['var']:,} and {size['raster']:,} parameters"}
-    out |= {"conditions": {"parameters": size}}
+    out = race(trial, "raster", "var")
     points = [point("one picture, one thread", out)]
     yield out | {"points": list(points)}
     if trial.nets is not None:  # what is only reported needs the stored networks
@@ -114,7 +68,8 @@ def wall(trial: Trial) -> Iterator[Result]:
     points.append(point("16 pictures, one thread", stats.abba(batch(row_by_row), batch(scale_by_scale), 21, trial.ask)))
     yield out | {"points": list(points)}
     with threads(2):
-        points.append(point("one picture, two threads", stats.abba(lane("raster"), lane("var"), 21, trial.ask)))
+        slow, fast = runner(trial, "raster"), runner(trial, "var")
+        points.append(point("one picture, two threads", stats.abba(slow, fast, 21, trial.ask)))
     yield out | {"points": points}
 
 

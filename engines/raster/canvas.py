@@ -5,10 +5,10 @@ A code is a whole number, an entry of the tokenizer's codebook; it means a patch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,14 @@ def forward(net: Net, predicts: list[int], mode: str) -> Forward:
     return net.forward(sorted(last["reads"]), sorted(last["computes"]), predicts, mode)
 
 
-def draw(canvas: Canvas, cells: list[int], z: Tensor, rule: Rule, noise: Noise) -> Iterator[Event]:
+def draw(
+    canvas: Canvas, cells: list[int], z: Tensor, rule: Rule, noise: Noise,
+    heard: Mapping[str, Sequence[np.ndarray | None]] = MappingProxyType({}),
+) -> Iterator[Event]:
     """Draw these cells from logits z (1 or 2, 1, T, V), each for itself, write them down and say so.
 
-    One event for all; cells that a user holds come in one of their own, because their origin differs.
+    One event for all; cells that a user holds come in one of their own, because their origin differs. heard: other
+    distributions to be listed, one for each cell or None.
     """
     mixed = guide(z, rule, len(canvas.known), len(canvas.order))[0]
     p = law(mixed, rule)
@@ -114,18 +118,22 @@ def draw(canvas: Canvas, cells: list[int], z: Tensor, rule: Rule, noise: Noise) 
         with_, without = (q[range(len(cells)), [d.index for d in drawn]] for q in laws.values())
         canvas.pull += zip(cells, np.log(np.maximum(with_, TINY) / np.maximum(without, TINY)).tolist(), strict=True)
     canvas.known += [(cell, d.index) for cell, d in zip(cells, drawn, strict=True)]
-    codes: Any = range(p.shape[-1])
+    listed: dict[str, Any] = {**laws, **heard}
     for origin in ("forced", "sampled"):
         own = [i for i, d in enumerate(drawn) if d.forced is (origin == "forced")]
         if own:
+            dists: Any = {name: [_listed(q[i], drawn[i].index) for i in own] for name, q in listed.items()}
             yield Commit(
                 cells=[cells[i] for i in own], values=[drawn[i].index for i in own], p=[drawn[i].p for i in own],
-                entropy=[entropy(p[i]) for i in own], origin=origin,
-                dists={name: [top(q[i], codes, SHOWN, always=[drawn[i].index]) for i in own]
-                       for name, q in laws.items()},
+                entropy=[entropy(p[i]) for i in own], origin=origin, dists=dists,
             )
     if len(cells) == 1 and len(laws) > 1 and len(canvas.known) - canvas.told >= APART:
         yield from _pull(canvas, cells[0], drawn[0], laws)
+
+
+def _listed(p: np.ndarray | None, drawn: int) -> dict[str, Any] | None:
+    codes: Any = range(CODES)
+    return None if p is None else top(p, codes, SHOWN, always=[drawn])
 
 
 def _pull(canvas: Canvas, cell: int, drawn: Draw, laws: dict[str, np.ndarray]) -> Iterator[Note]:

@@ -53,11 +53,16 @@ def picture_of(codes: Tensor) -> Tensor:
     return torch.cat([cast(Any, weights.load(VQ)).decode(part) for part in codes.split(ROWS)])
 
 
-def judged(trial: Trial, name: str, order: str | None, seeds: Sequence[int]) -> tuple[Tensor, judges.Score, Tensor]:
-    """Pictures of the captions of these seeds, at the best guidance, what the scoring judge says, and the captions."""
+def judged(
+    trial: Trial, name: str, order: str | None, seeds: Sequence[int], **how: Any
+) -> tuple[Tensor, judges.Score, Tensor]:
+    """Pictures of the captions of these seeds, at the best guidance, what the scoring judge says, and the captions.
+
+    how: what `sampler.paint` takes beside.
+    """
     objects = scenes.captions([held_out(seed) for seed in seeds])
     codes = paint(network(trial, name), objects, seeds, Rule(), order_of(order) if order else None,
-                  ask=trial.ask)
+                  ask=trial.ask, **how)
     images = picture_of(codes)
     return images, judges.score(images, objects), objects
 

@@ -177,11 +177,15 @@ class Raster(nn.Module):
         """
         length, causal = x.shape[1], mask is None and not start and x.shape[1] > 1
         if start and length > 1:
-            mask = torch.ones(length, start + length, dtype=torch.bool, device=x.device).tril(start)
+            mask = self.sight(start, start + length, x.device)
         for depth, block in enumerate(self.blocks):
             x = block(x, turn, mask, causal, cache, depth, start)
         x = x if keep is None else x[:, keep]
         return F.linear(F.rms_norm(x, x.shape[-1:], self.norm, self.eps), self.head)
+
+    def sight(self, start: int, stop: int, device: Any = None) -> Tensor:
+        """(stop - start, stop) bool: which inputs the inputs start … stop - 1 may look at."""
+        return torch.ones(stop - start, stop, dtype=torch.bool, device=device).tril(start)
 
     def step(self, x: Tensor, turn: Tensor, mask: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, T, V) of inputs x (B, T, d), and what they add to a cache `held`; mask (T, capacity + T)."""
@@ -284,22 +288,27 @@ def at(place: Tensor, order: Tensor) -> Tensor:
     return place.gather(1, order.unsqueeze(-1).expand(-1, -1, place.shape[-1]))
 
 
-def from_official(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> Raster:
+def from_official(
+    state: Mapping[str, Tensor], args: Mapping[str, Any], kind: "type[Raster] | None" = None,
+    more: Mapping[str, str] = {}, **sizes: Any,
+) -> "Raster":
     """The network of an official class-conditional checkpoint; args: its ModelArgs.
 
-    A checkpoint with `pos_instruct_embeddings` is RandAR's and comes back as a `RandomOrder`.
+    A checkpoint with `pos_instruct_embeddings` is RandAR's and comes back as a `RandomOrder`. kind, and `more` keys and
+    sizes, for a network that has more than these two.
     """
+    layers = sizes.pop("layers", args["n_layer"])
     names = {
         official.replace("{i}", str(i)): ours.replace("{i}", str(i))
-        for official, ours in OFFICIAL_KEYS.items()
-        for i in range(args["n_layer"])
+        for official, ours in {**OFFICIAL_KEYS, **more}.items()
+        for i in range(layers)
     }
     tensors = {names[key]: value for key, value in state.items()}
-    network = (RandomOrder if "instruct" in tensors else Raster)(
-        vocab=args["vocab_size"], layers=args["n_layer"], width=args["dim"], heads=args["n_head"],
+    network = (kind or (RandomOrder if "instruct" in tensors else Raster))(
+        vocab=args["vocab_size"], layers=layers, width=args["dim"], heads=args["n_head"],
         hidden=len(tensors["blocks.0.gate"]), side=math.isqrt(args["block_size"]), prefix=args["cls_token_num"],
         kv_heads=args.get("n_kv_head"), base=args["rope_base"], eps=args["norm_eps"],
-        classes=len(tensors["condition.table"]) - 1,
+        classes=len(tensors["condition.table"]) - 1, **sizes,
     )
     network.load_state_dict(tensors)
     return network.eval()
@@ -367,7 +376,7 @@ class Session(ABC):
         if not self.step:
             return self.network.run(x, turn, self.cache, start, keep)
         held, stop = self.cache.kv[:, :, : len(x)], start + x.shape[1]
-        seen = torch.ones(x.shape[1], stop, dtype=torch.bool).tril(start)
+        seen = self.network.sight(start, stop)
         logits, held[..., start:stop, :] = self.step(x, turn, widen(seen, start, held.shape[-2]), held)
         return logits[:, keep]
 
@@ -393,14 +402,18 @@ class RasterSession(Session):
 
         objects (B, 4, 4) int64; values (B, n) int64: codes of cells 0 … n - 1.
         """
+        return self.ask(objects, values, guided, 1)
+
+    def ask(self, objects: Tensor, values: Tensor, guided: bool, outputs: int) -> Tensor:
+        """(1 or 2, B, outputs, …): what the network says of the last inputs."""
         self.open(objects, guided)
         prefix, count = self.network.prefix, values.shape[1]
-        start = self.begin(values, 1)
+        start = self.begin(values, outputs)
         with torch.inference_mode():
             tokens = values.repeat(2, 1) if guided else values
             x = self.network.inputs(self.prefix, self.place, tokens, start)
             turn = self.network.turn[start : prefix + count]
-            logits = self.evaluate(x, turn, start, slice(-1, None))
+            logits = self.evaluate(x, turn, start, slice(-outputs, None))
         self.keys = values.clone()
         cut = max(0, start - prefix)
         self.last = {"reads": list(range(cut)), "computes": list(range(cut, count))}

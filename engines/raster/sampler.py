@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engines.noise import Noise
 from engines.raster.guidance import Rule, guide, law
+from engines.raster.neighbours import Neighbours, mix
 
 ROWS = 64
 # (cells (B, T), p (B, T, V)) -> codes (B, T).
@@ -61,6 +62,18 @@ def in_raster(session: Any, objects: Tensor, pick: Pick, rule: Rule, cells: int 
     return values
 
 
+def in_diagonals(session: Any, objects: Tensor, pick: Pick, rule: Rule, share: float = 0.5) -> Tensor:
+    """Codes (B, N) by cell of these captions, a diagonal a call; share: how much the left neighbour counts."""
+    network = session.network
+    values = torch.zeros(len(objects), 0, dtype=torch.long)
+    for group in network.groups:
+        z = mix(session(objects, values, rule.guided), share)
+        # Guidance over an interval ends one code sooner in the official code than LlamaGen's.
+        p = law(guide(z, rule, values.shape[1] + 1, network.cells), rule)
+        values = torch.cat([values, pick(torch.tensor([group]).expand(len(objects), -1), p)], dim=1)
+    return torch.empty_like(values).scatter(1, network.order.expand(len(objects), -1), values)
+
+
 def in_order(
     session: Any, objects: Tensor, order: Tensor, pick: Pick, rule: Rule, counts: Sequence[int],
     known: Tensor | None = None,
@@ -80,11 +93,11 @@ def in_order(
 def paint(
     network: Any, objects: Tensor, seeds: Sequence[int], rule: Rule,
     order: Callable[[int], Sequence[int]] | None = None, steps: int = 64,
-    ask: Callable[[], None] = lambda: None,
+    ask: Callable[[], None] = lambda: None, share: float = 0.5,
 ) -> Tensor:
     """Codes (n, 64) of n captions (n, 4, 4), picture i by the numbers of seeds[i]; ROWS pictures at a time.
 
-    order: seed -> cells; None for the network that knows one order only.
+    order: seed -> cells; None for networks that know one order only. share: as in `in_diagonals`.
     """
     session = network.session(min(len(seeds), ROWS) * (2 if rule.guided else 1))
     out = []
@@ -92,7 +105,9 @@ def paint(
         ask()
         own = list(seeds[start : start + ROWS])
         captions, pick = objects[start : start + ROWS], keyed(own)
-        if order is None:
+        if isinstance(network, Neighbours):
+            out.append(in_diagonals(session, captions, pick, rule, share))
+        elif order is None:
             out.append(in_raster(session, captions, pick, rule))
         else:
             cells = torch.tensor([list(order(seed)) for seed in own])

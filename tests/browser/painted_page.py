@@ -17,8 +17,10 @@ from engines.scene_settings import Objects, Order
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
-LANES = {"raster": ["raster", "random"], "var": ["var", "raster"], "given": ["var"], "mar": ["mar"]}
-TITLES = {"raster": "Row by row", "random": "In any order", "var": "Scale by scale", "mar": "By sets"}
+LANES = {"raster": ["raster", "random"], "nar": ["nar", "raster"], "var": ["var", "raster"], "given": ["var"],
+         "mar": ["mar"]}
+TITLES = {"raster": "Row by row", "random": "In any order", "nar": "By diagonals", "var": "Scale by scale",
+          "mar": "By sets"}
 
 CAPTION = Objects(name="caption", default="", label="Scene", help="What stands on the table.")
 ORDER = Order(name="order", default="raster", label="Order", help="Which place is chosen first.")

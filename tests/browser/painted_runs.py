@@ -83,10 +83,16 @@ class Run:
         entropy = float(-(sharp[sharp > 0] * np.log(sharp[sharp > 0])).sum())
         return code, float(sharp[code]), max(entropy, 0.0), {"conditional": top(soft), "guided": top(sharp)}
 
-    def commit(self, cells: list[int], wanted: Tensor, dists: bool = True) -> None:
-        """wanted: (cells, 192)."""
+    def commit(self, cells: list[int], wanted: Tensor, dists: bool = True, heard: bool = False) -> None:
+        """wanted: (cells, 192). heard: neighbours gave opinions; the upper one of odd cells wants another code."""
         rows = [self.charts(w) for w in wanted]
         charts = {k: [r[3][k] for r in rows] for k in ("conditional", "guided")} if dists else None
+        if heard:
+            best = [{"top": r[3]["guided"]["top"][:2], "rest": 0.1} for r in rows]
+            other = [b | {"top": b["top"][::-1]} if c % 2 else b for c, b in zip(cells, best, strict=True)]
+            charts = {"left": [b if c % 8 else None for c, b in zip(cells, best, strict=True)],
+                      "above": [o if c >= 8 else None for c, o in zip(cells, other, strict=True)],
+                      "guided": [r[3]["guided"] for r in rows]}
         self.say(Commit(cells=spans(cells) if cells == sorted(cells) else list(cells), values=[r[0] for r in rows],
                         p=[r[1] for r in rows], origin="sampled", entropy=[r[2] for r in rows], dists=charts), 0.1)
 
@@ -124,6 +130,25 @@ def grid(lane: str, title: str, image: Tensor, codes: Tensor, order: list[int], 
     run.forward("tokenizers/vq", 4.0, list(range(64)), list(range(64)), [], mode="commit")
     run.say(picture("picture", 63, image, lossless=True))
     return run.done(calls=64)
+
+
+def diagonals(lane: str, title: str, image: Tensor, codes: Tensor) -> list[Event]:
+    """A diagonal a call, each square after its neighbours on the left and above."""
+    run = Run(lane, "neighbours/nar", codes, 64)
+    run.begin(title, {"id": "codes", "kind": "grid", "shape": [8, 8]},
+              [("neighbours/nar", "target"), ("tokenizers/vq", "decoder")])
+    wanted, before = patches(image), []
+    for d in range(15):
+        cells = [8 * h + d - h for h in range(8) if 0 <= d - h < 8]
+        run.say(Phase(unit="step", index=d, of=15, state="start", cells=cells))
+        run.forward("neighbours/nar", 6.0, [], before, cells)
+        run.commit(cells, wanted[cells], heard=True)
+        before = cells
+        inner = [c for c in cells if c % 8 and c >= 8]
+        if inner:
+            run.say(Measure(name="disagreement", unit="of 1", value=0.5, cells=inner, values=[0.5] * len(inner)))
+    run.say(picture("picture", 64, image, lossless=True))
+    return run.done(cells=64)
 
 
 def pyramid(lane: str, title: str, image: Tensor, codes: Tensor, given: int = 0) -> list[Event]:
@@ -213,6 +238,7 @@ def recordings(seed: int = 7) -> dict[str, str]:
     return {
         "raster": trace("raster", [raster, grid("random", "In any order", image, codes, order)], seed),
         "var": trace("var", [pyramid("var", "Scale by scale", image, codes), raster], seed),
+        "nar": trace("nar", [diagonals("nar", "By diagonals", image, codes), raster], seed),
         "given": trace("var", [pyramid("var", "Scale by scale", image, codes, given=3)], seed),
         "mar": trace("mar", [sets("mar", "By sets", image, codes, order)], seed),
     }

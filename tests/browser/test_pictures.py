@@ -260,6 +260,35 @@ def test_the_path_fades_when_the_picture_is_done_and_comes_back_when_asked(show)
     expect(path.locator("circle.uf-heat")).to_have_count(64)
 
 
+def test_arrows_come_from_both_neighbours_whole_where_their_favourite_was_chosen(show):
+    page = show("?exhibit=nar")
+    page.locator('[data-lane="nar"] .uf-way select').select_option("whole")
+    arrows = page.locator('[data-lane="nar"] .uf-path .uf-leg.uf-vote')
+    expect(arrows).to_have_count(2 * 7 * 8)  # none points at the corner, one at each other place of the two edges
+    expect(page.locator('[data-lane="nar"] .uf-path .uf-leg[data-lost]')).to_have_count(7 * 4)
+    assert page.locator('[data-lane="raster"] .uf-vote').count() == 0
+    expect(page.locator('[data-lane="nar"] [data-look="vote"]')).to_be_visible()
+    expect(page.locator('[data-lane="raster"] [data-look="vote"]')).to_be_hidden()
+    # Chosen in one lane, it is named in both, though the other has nothing to show for it.
+    page.locator('[data-lane="nar"] .uf-way select').select_option("heat disagreement")
+    for lane in ("nar", "raster"):
+        expect(page.locator(f'[data-lane="{lane}"] .uf-way select')).to_have_value("heat disagreement")
+
+
+def test_the_inspector_shows_what_each_neighbour_said_and_what_came_of_it(show):
+    page = show("?exhibit=nar")
+    box = page.locator(".inspector-box")
+    cases = ((27, 3, "favour different codes"), (26, 3, "favour the same code"), (3, 2, "one neighbour"))
+    for cell, bars, said in cases:
+        square(page, "nar", cell).click()
+        expect(box).to_contain_text(said)
+        assert box.locator(".uf-code-bars li").first.locator(".uf-one").count() == bars
+    expect(box.locator(".uf-key")).to_contain_text("left one says")
+    expect(box.locator(".uf-key")).not_to_contain_text("upper one says")
+    square(page, "nar", 0).click()
+    expect(box.locator(".uf-key")).to_have_text("guided")
+
+
 def test_places_of_the_picture_can_be_picked_for_a_setting(show):
     page = show("?exhibit=given")
     page.locator("[data-setting=part] .pick").click()

@@ -1,4 +1,4 @@
-"""The laws of both painting loops, with table models in the place of networks; every broken twin must be caught.
+"""The laws of the painting loops, with table models in the place of networks; every broken twin must be caught.
 
 A toy picture has 2 x 2 cells and three codes. Its law is enumerated step by step: codes of one step are independent
 given what was known before it, so with one code a step the law is the table's own joint, in any order.
@@ -17,9 +17,10 @@ import torch
 
 from engines import stats
 from engines.noise import Noise
-from engines.raster import random_order, raster
+from engines.raster import nar, random_order, raster
 from engines.raster.canvas import Canvas
 from engines.raster.guidance import Rule
+from engines.raster.neighbours import diagonals
 from engines.runtime import Meter
 from engines.tables import AnySubsetTable, chain_joint
 
@@ -114,3 +115,38 @@ def test_guided_codes_follow_the_guided_law_and_unguided_ones_do_not():
     law = enumerated(order, [1] * CELLS, rule)
     assert stats.chi_square(painted(1_500, order, CELLS, rule), law)["p"] > 1e-3
     assert stats.chi_square(painted(1_500, order, CELLS, PLAIN), law)["p"] < 1e-6
+
+
+QUARREL = 1.5 * torch.randn(CELLS, CODES, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+class Neighbours(Table):
+    """The table by diagonals: the left neighbour says too much of some codes and the upper one as much too little."""
+
+    def __call__(self, objects: torch.Tensor, *rest: Any) -> torch.Tensor:
+        values, guided = rest
+        (targets,) = (group for group in diagonals(2) if group[0] == values.shape[1])
+        cells = torch.arange(values.shape[1])[None]
+        z = super().__call__(objects, cells, values, torch.tensor([targets]), guided)
+        return torch.stack([z + QUARREL[targets], z - QUARREL[targets]], dim=-2)
+
+
+def by_diagonals(n: int, share: float, rule: Rule) -> Counter[tuple[int, ...]]:
+    out: Counter[tuple[int, ...]] = Counter()
+    order = [cell for group in diagonals(2) for cell in group]
+    for seed in range(n):
+        canvas = Canvas(torch.full((1, 4, 4), -1), list(order))
+        for _ in nar.fill(canvas, share, rule, Noise(seed), Meter(lambda name: Neighbours()), NoPictures()):
+            pass
+        out[tuple(code for _, code in sorted(canvas.known))] += 1
+    return out
+
+
+@pytest.mark.parametrize("rule", [PLAIN, Rule(guidance=2.0)])
+def test_a_diagonal_follows_the_mean_of_both_opinions_each_cell_for_itself(rule):
+    order, counts = [0, 1, 2, 3], [1, 2, 1]
+    seen, law = by_diagonals(1_500, 0.5, rule), enumerated(order, counts, rule)
+    assert stats.chi_square(seen, law)["p"] > 1e-3
+    # One opinion alone, or codes of a diagonal that see each other, are other laws.
+    assert stats.chi_square(by_diagonals(1_500, 1.0, rule), law)["p"] < 1e-6
+    assert stats.chi_square(seen, enumerated(order, [1] * CELLS, rule))["p"] < 1e-3

@@ -14,15 +14,16 @@ from engines.next_scale.sample import NET as VAR
 from engines.next_scale.sample import TOKENIZER
 from engines.next_scale.sample import paint as paint_scales
 from engines.raster import train as codes
+from engines.raster.nar import NET as NAR
 from engines.raster.random_order import NET as RANDOM
 from engines.raster.raster import NET as RASTER
 from engines.runtime import complete
 
-JUDGE = {RASTER: codes.judge, RANDOM: codes.judge, VAR: scales.judge, MAR: masked.judge, MASKGIT: masked.judge,
-         DRAFT: masked.judge}
+JUDGE = {**dict.fromkeys((RASTER, RANDOM, NAR), codes.judge), VAR: scales.judge,
+         **dict.fromkeys((MAR, DRAFT, MASKGIT), masked.judge)}
 # Percent of objects that a stored net must get right on 64 captions, less what so few can be off by. The claims ask for
 # the whole bar on 1,024.
-BAR = {RASTER: 93, RANDOM: 80, VAR: 93, MAR: 88, MASKGIT: 80, DRAFT: 88}
+BAR = {RASTER: 93, RANDOM: 80, NAR: 93, VAR: 93, MAR: 88, MASKGIT: 80, DRAFT: 88}
 FEW = 64
 
 
@@ -50,6 +51,8 @@ def holds(trial):
 def test_judged_claims_fall_with_ruined_nets(trial):
     few = FEW / 1024
     assert holds(trial("raster", "judge", effort=few, subject={RASTER: ruined(RASTER, "shuffled")})) is False
+    diagonal = {NAR: ruined(NAR, "shuffled")}
+    assert holds(trial("nar", "judge-non-inferior", effort=few, subject=diagonal)) is False
     var, mar = ruined(VAR, "shuffled"), ruined(MAR, "shuffled")
 
     def scale_by_scale(captions, seeds, **how):

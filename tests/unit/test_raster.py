@@ -12,49 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from painters import CAPTIONS, CLOSE, SMALL, Greys, codes, ids_of, make
 
 from engines import events as ev
 from engines.noise import Noise
 from engines.painting import Painter
 from engines.raster import canvas as sheet
-from engines.raster import claims, guidance, random_order, raster, sampler, train
+from engines.raster import claims, guidance, nar, random_order, raster, sampler, train
 from engines.raster.exhibits import RASTER
 from engines.raster.guidance import Rule, guide, law
 from engines.raster.model import NETWORKS, RandomOrder, Raster, rope_table, rotate
+from engines.raster.neighbours import Neighbours
 from engines.raster.sampler import in_order, in_raster, keyed, paint, schedule
 from engines.runtime import Meter, Trial, run
 from engines.scene_settings import asked
 from engines.worlds import scenes
-
-SMALL = {"vocab": 512, "layers": 2, "width": 32, "heads": 2, "hidden": 48, "side": 8}
-CLOSE = {"rtol": 0, "atol": 1e-4}
-CAPTIONS = scenes.captions(range(100, 103))
-
-
-class Greys:
-    """A tokenizer whose picture shows code v as a grey; unknown places are black."""
-
-    params, bytes, cache_bytes = 0, 0, 0
-
-    def decode_partial(self, ids: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        shade = torch.where(known, ids / 256 - 1, -1.0).view(-1, 1, 8, 8)
-        return shade.repeat_interleave(8, 2).repeat_interleave(8, 3).expand(-1, 3, -1, -1)
-
-    def decode(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.decode_partial(ids, torch.ones_like(ids, dtype=torch.bool))
-
-    __call__ = step = decode
-
-    def session(self, step: Any) -> Any:
-        """One that decodes by `step`: this one does already."""
-        return self
-
-
-def make(kind: Any) -> Any:
-    torch.manual_seed(3)
-    network = kind(**SMALL).eval()
-    torch.nn.init.normal_(network.head, std=0.15)
-    return network.requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +43,6 @@ def free() -> RandomOrder:
 def stand_in(rows, free):
     known = {raster.NET: rows, random_order.NET: free}
     return lambda name: Greys() if name in (sheet.VQ, f"{sheet.VQ}_sketch") else known[name].session()
-
-
-def codes(count: int, length: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(512, (count, length), generator=torch.Generator().manual_seed(seed))
 
 
 def orders(count: int, cells: int = 64) -> torch.Tensor:
@@ -261,15 +229,6 @@ def test_filters_apply_to_every_row_of_a_batch():
 
 
 # Decoding
-
-
-def ids_of(events: list[ev.Event], lane: str) -> list[int]:
-    out = [-1] * 64
-    for event in ev.of_lane(events, lane):
-        if isinstance(event, ev.Commit):
-            for cell, value in zip(ev.expand(event.cells), event.values, strict=True):
-                out[cell] = value
-    return out
 
 
 @pytest.mark.parametrize("settings", [{}, {"guidance": 1.0, "top_k": 40}, {"order": "27,28,3", "steps": 12}])
@@ -462,11 +421,14 @@ def test_default_settings_are_the_rule_that_claims_use():
 # Training
 
 
+KINDS = {raster.NET: Raster, random_order.NET: RandomOrder, nar.NET: Neighbours}
+
+
 @pytest.mark.parametrize("name", list(train.RECIPES))
 def test_a_recipe_learns_from_batches_that_it_is_given(name):
     recipe = train.RECIPES[name]
     torch.manual_seed(0)
-    network = (Raster if name == raster.NET else RandomOrder)(**SMALL)
+    network = KINDS[name](**SMALL)
     generator = torch.Generator().manual_seed(1)
     batch = (codes(4, 64) % 7, scenes.captions(range(4)))
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
