@@ -17,9 +17,9 @@ from engines.catalog import EXHIBITS
 
 ROOT = Path(__file__).parent.parent
 TIMINGS, BACKENDS = ROOT / "benchmarks" / "timings.md", ROOT / "benchmarks" / "backends.md"
-JUDGED = ("gap", "bits", "objects", "scenes", "psnr", "rmse")
+JUDGED = ("gap", "bits", "objects", "scenes", "psnr", "rmse", "direct")
 UNIT = {"gap": "% over exact", "bits": "bits a character", "objects": "% objects", "scenes": "% scenes", "psnr": "dB",
-        "rmse": "rms error"}
+        "rmse": "rms error", "direct": "squared error at once"}
 
 
 def figure(value: Any, unit: str = "") -> str:
