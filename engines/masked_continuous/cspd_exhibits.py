@@ -77,7 +77,7 @@ CSPD = Exhibit(
                "there than set by set. Constant guidance is equal in all lanes."),
     ),
     lanes={
-        "cspd": Lane(decode=cspd, title="Guessed and checked", nets=_both, interventions=("reseed",),
+        "cspd": Lane(decode=cspd, title="Guess and check", nets=_both, interventions=("reseed",),
                      line="The small net guesses four sets, the big one checks them in one call."),
         "target": Lane(decode=target, title="Big net, set by set", nets=_big, interventions=("reseed",),
                        line="One call for each set."),
