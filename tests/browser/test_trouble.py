@@ -150,11 +150,8 @@ def test_two_tabs_of_one_browser_do_not_touch_each_other(visit, slow_server):
     one = visit(f"?exhibit={HERO}&seed=1014", base=slow_server)
     two = one.context.new_page()
     two.goto(f"{slow_server}/?exhibit={HERO}&seed=1015")
-    for page in (one, two):
-        page.wait_for_selector(WRITTEN)
-    page = one
-    page.wait_for_timeout(450)
-    page.click(".run-button")
+    one.wait_for_selector(WRITTEN)
+    one.click(".run-button")
     expect(one.locator("main[data-run=cancelled]")).to_be_visible()
     expect(two.locator("main[data-run=over]")).to_be_visible(timeout=60_000)
     assert whole(two)
