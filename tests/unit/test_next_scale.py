@@ -469,13 +469,12 @@ def test_a_mask_that_is_causal_inside_a_scale_would_be_seen(network, tokenizer, 
 
 
 def test_claims_replace_the_lane_by_their_subject():
-    from engines.next_scale.claims import _subject  # noqa: PLC0415
     from engines.runtime import Trial  # noqa: PLC0415
 
     def twin(s, noise, meter):
         yield Begin(title="", canvases=[])
 
-    trial = _subject(Trial(VAR, VAR.claims[0], subject=twin))
+    trial = Trial(VAR, VAR.claims[0], subject=twin).with_subject("var")
     assert trial.exhibit.lanes["var"].decode is twin and replace(trial) is not trial
 
 
