@@ -76,10 +76,10 @@ def together(loops: Sequence[Loop], session: Any, name: str = "net") -> list[lis
     while asks:
         rows = [row for ask in asks.values() for row in ask.rows]
         told = [ask.sigma for ask in asks.values() for _ in ask.rows]
-        z = np.asarray(session(rows, sigma=None if told[0] is None else told), dtype=np.float64)
+        z = session(rows, sigma=None if told[0] is None else told)
         start, after = 0, {}
         for i, ask in asks.items():
-            mine = z[start : start + len(ask.rows)][:, ask.cells]
+            mine = np.asarray(z[start : start + len(ask.rows)][:, ask.cells], dtype=np.float64)
             start += len(ask.rows)
             calls[i], nfe[i] = calls[i] + 1, nfe[i] + len(ask.rows)
             reads, computes, predicts = (spans(cells) for cells in ask.told())

@@ -22,7 +22,7 @@ from engines.discrete_diffusion.page import Page
 from engines.discrete_diffusion.unmask import NET, unmask
 from engines.events import Commit, Done, Event, Forward
 from engines.noise import Draw, Noise
-from engines.runtime import Meter, Trial, lane_of, threads
+from engines.runtime import Meter, Trial, abreast, lane_of
 from engines.tables import MaskedTable, chain_joint
 from engines.worlds.stories import HIDDEN
 
@@ -44,9 +44,9 @@ def quiet() -> Meter:
     return Meter(_silent, quiet=True)
 
 
-def chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(seeds), ROWS):
-        yield seeds[start : start + ROWS]
+def chunks(seeds: Sequence[int], size: int = ROWS) -> Iterator[Sequence[int]]:
+    for start in range(0, len(seeds), size):
+        yield seeds[start : start + size]
 
 
 def session(trial: Trial, name: str = NET) -> Any:
@@ -171,13 +171,13 @@ def runs(trial: Trial, seeds: Sequence[int], lane: str = "unmask", **settings: A
     """The events of one lane for each seed."""
     _, s = lane_of(trial.exhibit, lane, trial.exhibit.parse(settings))
     run: Run = trial.subject or unmask
-    out = []
-    for some in chunks(seeds):
+
+    def batch(some: Sequence[int]) -> list[list[Event]]:
         trial.ask()
         noises = [Noise(seed) for seed in some]
-        with threads(2):
-            out += together([run(pages.open_page(s, noise), s, noise, quiet()) for noise in noises], session(trial))
-    return out
+        return together([run(pages.open_page(s, noise), s, noise, quiet()) for noise in noises], session(trial))
+
+    return [events for own in abreast(batch, chunks(seeds, min(ROWS, -(-len(seeds) // 2)))) for events in own]
 
 
 def figures(traces: list[list[Event]]) -> tuple[list[float], list[float], float]:
@@ -197,12 +197,10 @@ def calls_at_equal_validity(trial: Trial) -> Iterator[Result]:
     """Calls of one cell at a time over calls of threshold 0.9, and the difference in validity, paired by story."""
     fast = GREEDY | {"amount": "threshold", "tau": 0.9}
     traces: dict[str, list[list[Event]]] = {"one-by-one": [], "unmask": []}
-    seeds = list(chunks(trial.seeds(trial.size(1_000, at_least=ROWS))))
-    for i, some in enumerate(seeds):
+    for some in chunks(trial.seeds(trial.size(1_000, at_least=ROWS)), 4 * ROWS):
         for lane, own in traces.items():
             own += [slim(events) for events in runs(trial, some, lane, **fast)]
-        if i % 4 == 0 or i + 1 == len(seeds):
-            yield _saved(*(figures(own) for own in traces.values()))
+        yield _saved(*(figures(own) for own in traces.values()))
 
 
 def slim(events: list[Event]) -> list[Event]:

@@ -26,7 +26,7 @@ from engines.discrete_diffusion.unmask import NET
 from engines.events import Commit, Event, Forward, of_lane
 from engines.exhibit import Lane
 from engines.noise import Noise
-from engines.runtime import Trial, threads
+from engines.runtime import Trial
 from engines.worlds import stories
 from engines.worlds.stories import HIDDEN
 
@@ -95,8 +95,7 @@ def _evaluations(trial: Trial, run: Run, s: SimpleNamespace, seeds: Sequence[int
         groups.setdefault(len(page_of(noise).x), []).append(noise)
     out: dict[int, int] = {}
     for group in groups.values():
-        with threads(2):
-            traces = together([run(page_of(noise), s, noise, quiet()) for noise in group], answers)
+        traces = together([run(page_of(noise), s, noise, quiet()) for noise in group], answers)
         out |= {noise.seed: sum(isinstance(e, Forward) for e in events)
                 for noise, events in zip(group, traces, strict=True)}
     return [out[seed] for seed in seeds]
