@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Text:
     label: str
     words: Sequence[str]
     encode: Callable[[str], list[int]]
-    passage: Callable[[int], list[int]]
+    passage: Callable[[int], Sequence[int]]
     begin: int = BOS
     end: int = END
     silent: tuple[int, ...] = (PAD, BOS, MASK)
@@ -66,9 +66,10 @@ def offer(labels: dict[str, str]) -> tuple[Choice, ...]:
                    help="Stories come from a grammar that knows every chance; of other texts nobody knows them."),)
 
 
-def _story(seed: int) -> list[int]:
+@lru_cache(maxsize=64)  # a run asks for its story before it starts, and once in each lane
+def _story(seed: int) -> tuple[int, ...]:
     row = stories.sample([stories.TEST[seed % len(stories.TEST)]])[0]
-    return [int(i) for i in row[: int((row == END).argmax()) + 1]]
+    return tuple(int(i) for i in row[: int((row == END).argmax()) + 1])
 
 
 def log_counts(ids: np.ndarray, size: int) -> np.ndarray:
