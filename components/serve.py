@@ -3,8 +3,9 @@
 A run is computed in worker threads and watched from an async generator; nothing blocks the server's
 loop while it waits. Live runs take turns on the workers, a new one first, so that a page sees its first
 word soon however many others run; a run is a generator, so a turn may end after any event. What a worker
-yields is cut into frames of about 1/30 s, except that the first painted event leaves at once. Every frame
-is kept for a while, so that a page that missed one (a slow phone merges updates) can ask for it again.
+yields is cut into frames of about 1/30 s, except that the first painted event leaves at once, with all that
+came before it. Every frame is kept for a while, so that a page that missed one (a slow phone merges updates)
+can ask for it again.
 
 Frames: `{"run", "seq", "header"?, "events"?, "claim"?, "queue"?, "refused"?, "failed"?, "end"?}`.
 The end of a run that was stopped says how long that took here, in ms: `end.idle_ms`.
@@ -37,6 +38,7 @@ MEASURES = 1  # of those slots, how many a long measurement may hold
 WAITING = 64
 SWITCH_S = 0.0001  # a worker that holds the interpreter lets the line have it after so long; Python's own is 5 ms
 FRAME_S = 1 / 30  # for as many runs as there are slots; longer when more are live
+PATIENCE_S = 0.12  # how long a run's beginning waits for its first painted event: drawing twice takes a page longer
 HEAD_START_S = 0.03  # the engine rests while the first painted event is sent: both need the interpreter
 BEAT_S = 5.0  # without news for so long, an empty frame shows that the server lives
 WARM_S = 2.0  # after the start, until networks are loaded unasked
@@ -146,7 +148,7 @@ class Pool:
         """The frames of a job, from queueing to its end. Leaving the iterator stops the job."""
         try:
             self._submit(job)
-            last = 0.0
+            last = began = 0.0
             while True:
                 beat = False
                 try:
@@ -154,7 +156,11 @@ class Pool:
                 except TimeoutError:
                     beat = True
                 # sending a frame costs as much as some events: a crowd gets fewer, larger ones
-                rest = last + FRAME_S * max(1.0, len(self._live) / self.slots) - time.monotonic()
+                began = began or (time.monotonic() if job.live else 0.0)
+                due = last + FRAME_S * max(1.0, len(self._live) / self.slots)
+                if job.live and not job.painted:
+                    due = max(due, began + PATIENCE_S)
+                rest = due - time.monotonic()
                 if rest > 0 and not job.urgent.is_set() and not job.over:
                     try:
                         await asyncio.wait_for(job.urgent.wait(), rest)

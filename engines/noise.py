@@ -86,14 +86,14 @@ class Noise:
     def draw(self, stream: str, cells: list[int], p: np.ndarray) -> list[Draw]:
         """One index per cell by inverse CDF; p: (len(cells), V) weights, float64, rows need not sum to 1."""
         out = []
-        for cell, row in zip(cells, np.asarray(p, dtype=np.float64), strict=True):
-            u = self.uniform(stream, [cell])[0]
+        p = np.asarray(p, dtype=np.float64)
+        for cell, row, cdf, u in zip(cells, p, np.cumsum(p, axis=-1), self.uniform(stream, cells), strict=True):
             forced = self._forced(cell)
-            cdf = np.cumsum(row)
             if not cdf[-1] > 0:
                 raise ValueError(f"stream {stream!r} at cell {cell}: the distribution has no mass")
-            # min: u * total may round up to the total, past the last index that has mass
-            index = int(min(np.searchsorted(cdf, u * cdf[-1], side="right"), np.flatnonzero(row)[-1]))
+            index = int(cdf.searchsorted(u * cdf[-1], side="right"))
+            if index == len(row):  # u * total may round up to the total, past the last index that has mass
+                index = int(np.flatnonzero(row)[-1])
             if forced is not None:
                 index = forced
             self._drawn[cell] = index

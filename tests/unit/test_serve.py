@@ -226,6 +226,15 @@ def test_a_new_run_sees_its_first_word_while_long_ones_go_on():
     assert until_painted(live=1) > 1.0 > until_painted(live=8)
 
 
+def test_a_beginning_waits_for_the_first_word_but_not_for_long():
+    """Drawing a page twice, empty and then with its first word, takes longer than waiting for the word."""
+    swift, slow = (go(lambda run=run: frames(desk(run))) for run in (steady(2, 0.05), steady(2, 3 * serve.PATIENCE_S)))
+    kinds = [[e["kind"] for e in next(f["events"] for f in sent if f.get("events"))] for sent in (swift, slow)]
+    assert kinds[0][:2] == ["begin", "commit"] and kinds[1] == ["begin"]
+    sound(swift)
+    sound(slow)
+
+
 def test_runs_beyond_the_live_ones_wait_in_order_and_are_told_their_place():
     place = desk(steady(30, 0.01), slots=1, live=1)
 
