@@ -183,7 +183,7 @@ function patch(image, pen, code, x, y, side) {
 export function callsOf(player, lane, state, t) {
   const record = player.lane(lane);
   const most = Math.max(player.ended ? record.calls : record.expected ?? state.blanks, state.calls, 1);
-  return { most, unit: t("picture.calls", { m: most }) };
+  return { most, unit: t(most === 1 ? "picture.calls.one" : "picture.calls", { m: most }) };
 }
 
 /** The page's colours for a pen, read once until `forget()`. */
