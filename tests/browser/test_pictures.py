@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from components.recorded import read
+from engines.events import expand
 from engines.worlds import scenes
 
 Open = Callable[..., Page]
@@ -287,6 +289,23 @@ def test_the_inspector_shows_what_each_neighbour_said_and_what_came_of_it(show):
     expect(box.locator(".uf-key")).not_to_contain_text("upper one says")
     square(page, "nar", 0).click()
     expect(box.locator(".uf-key")).to_have_text("guided")
+
+
+def test_guesses_that_stayed_and_that_went_bear_marks_and_the_inspector_draws_both_walks(visit):
+    page = visit("?exhibit=cspd", still=True)
+    page.wait_for_selector("main[data-run=recorded]")
+    page.get_by_role("button", name="To the end").click()
+    own = [e for e in read("cspd") if e.get("kind") == "commit" and e["lane"] == "cspd"]
+    origin = {cell: e["origin"] for e in own for cell in expand(e["cells"])}
+    looks = {"accepted": ("kept", 1), "repaired": ("redrawn", 2)}  # where the guess fell, and what stands if it went
+    for kind, (look, ticks) in looks.items():
+        cells = [cell for cell in origin if origin[cell] == kind]
+        assert cells
+        expect(page.locator(f'[data-lane="cspd"] .uf-square[data-settled="{look}"]')).to_have_count(len(cells))
+        square(page, "cspd", cells[0]).click()
+        box = page.locator(".inspector-box")
+        expect(box.locator("svg.uf-walks .uf-walk")).to_have_count(2)
+        expect(box.locator("svg.uf-bells .uf-bell-tick")).to_have_count(ticks)
 
 
 def test_places_of_the_picture_can_be_picked_for_a_setting(show):
