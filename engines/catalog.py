@@ -7,6 +7,7 @@ from engines.exhibit import Exhibit
 from engines.masked_continuous import exhibits as masked_continuous
 from engines.next_scale import exhibits as next_scale
 from engines.next_token import exhibits as next_token
+from engines.next_x import exhibits as next_x
 from engines.raster import exhibits as raster
 from engines.time_series import exhibits as time_series
 
@@ -19,6 +20,7 @@ EXHIBITS: dict[str, Exhibit] = {
         *raster.EXHIBITS,
         *next_scale.EXHIBITS,
         *masked_continuous.EXHIBITS,
+        *next_x.EXHIBITS,
         *density.EXHIBITS,
         *time_series.EXHIBITS,
     )

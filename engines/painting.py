@@ -23,7 +23,9 @@ from engines.runtime import Meter
 QUALITY = 90
 
 
-def picture(name: str, level: int, image: Tensor, lossless: bool = False, net: str | None = None) -> Preview:
+def picture(
+    name: str, level: int, image: Tensor, lossless: bool = False, net: str | None = None, quality: int | None = None
+) -> Preview:
     """The event that shows image (3, H, W) in [-1, 1], sketched by `net` if it is no decoder's."""
     pixels = image.mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     file = io.BytesIO()
@@ -31,7 +33,7 @@ def picture(name: str, level: int, image: Tensor, lossless: bool = False, net: s
     if lossless:
         shown.save(file, "PNG", optimize=True)
     else:
-        shown.save(file, "JPEG", quality=QUALITY, subsampling=0)
+        shown.save(file, "JPEG", quality=quality or QUALITY, subsampling=0)
     return Preview(name=name, level=level, shape=list(pixels.shape), dtype="png" if lossless else "jpeg",
                    data=base64.b64encode(file.getvalue()).decode(), net=net)
 

@@ -42,7 +42,7 @@ function beside(events, thread) {
 const frame = () => svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
 
 function path(canvas, given, steps) {
-  const place = canvas.kind === "grid" ? gridPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
+  const place = canvas.kind === "grid" ? gridPlace(canvas) : canvas.kind === "list" ? beltPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
   const root = frame();
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
   const far = Math.max(1, ...steps.flatMap((cells, k) => (k ? cells.map((c) => Math.abs(place(c)[0] - place(middle(steps[k - 1]))[0])) : [])));
@@ -51,11 +51,12 @@ function path(canvas, given, steps) {
   let from = null;
   steps.forEach((cells, k) => {
     const colour = ramp(steps.length > 1 ? k / (steps.length - 1) : 0);
-    const near = canvas.kind === "grid" && k ? shortest(steps[k - 1], cells, place) : null;
+    const flat = canvas.kind !== "tokens";
+    const near = flat && k ? shortest(steps[k - 1], cells, place) : null;
     for (const cell of cells) {
       const to = place(cell);
       if (near?.[1] === cell) from = place(near[0]);
-      if (from && (!near || near[1] === cell)) root.append(svg("path", { d: canvas.kind === "grid" ? `M${from} L${to}` : arc(from, to, far), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
+      if (from && (!near || near[1] === cell)) root.append(svg("path", { d: flat ? `M${from} L${to}` : arc(from, to, far), fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
       root.append(dot(to, 2.2, colour));
     }
     from = place(middle(cells));
@@ -134,6 +135,13 @@ function shortest(before, cells, place) {
 function linePlace(canvas, cells) {
   const last = Math.max(1, ...cells);
   return (cell) => [6 + (cell / last) * (WIDTH - 12), HEIGHT - 10];
+}
+
+/** Groups as columns of two, left to right. */
+function beltPlace({ shape: [n], groups }) {
+  const told = n / groups;
+  const [wide, high] = [(REST - 12) / groups, (HEIGHT - 12) / (told / 2)];
+  return (cell) => [6 + (Math.floor(cell / told) + 0.3 + 0.4 * (cell % 2)) * wide, 6 + (Math.floor((cell % told) / 2) + 0.5) * high];
 }
 
 function gridPlace({ shape: [h, w] }) {

@@ -54,6 +54,7 @@ const sentenceCase = (said) => said.charAt(0).toUpperCase() + said.slice(1);
 /** {h, w, first, k} of the map that a cell lies in. */
 function mapOf(canvas, cell) {
   if (canvas.kind === "grid") return { h: canvas.shape[0], w: canvas.shape[1], first: 0, k: 0 };
+  if (canvas.kind === "list") return { h: canvas.groups, w: canvas.shape[0] / canvas.groups, first: 0, k: 0 };
   let first = 0;
   for (const [k, [h, w]] of canvas.shape.entries()) {
     if (cell < first + h * w) return { h, w, first, k };
@@ -66,11 +67,13 @@ function mapOf(canvas, cell) {
 export function placeOf(t, canvas, cell) {
   const { h, w, first } = mapOf(canvas, cell);
   const i = cell - first;
+  if (canvas.kind === "list") return t("belt.place", { group: Math.floor(i / w) + 1, code: (i % w) + 1 });
   return t(canvas.kind === "grid" ? "picture.square" : "picture.square.scale", { row: Math.floor(i / w) + 1, column: (i % w) + 1, h, w });
 }
 
 /** The square cut out of the running picture, with a little of what is around it. */
 function patchOf({ player, focus, cell, state }, sheet) {
+  if (state.canvas.kind === "list") return null; // such a code speaks to the whole picture
   const shots = shotsOf(player);
   const canvas = make("canvas", { class: "uf-patch", width: PATCH * 2, height: PATCH * 2, "aria-hidden": "true" });
   const { h, w, first, k } = mapOf(state.canvas, focus.cell);
@@ -173,8 +176,8 @@ function bars({ player, t, focus, cell, state, canForce }, names, sheet) {
 function sight({ player, t, focus, state }) {
   const cells = player.sees(focus.lane, focus.cell);
   const known = new Set(cells);
-  const shape = state.canvas.kind === "grid" ? [state.canvas.shape] : state.canvas.shape;
   const own = mapOf(state.canvas, focus.cell);
+  const shape = state.canvas.kind === "pyramid" ? state.canvas.shape : [[own.h, own.w]];
   const shown_ = shape.slice(0, own.k + 1);
   const unit = shape.length > 1 ? 8 : 12;
   let first = 0;
@@ -191,5 +194,5 @@ function sight({ player, t, focus, state }) {
   const on = () => player.light({ lane: focus.lane, cell: focus.cell, cells });
   const off = () => player.light(null);
   return make("button", { type: "button", class: "uf-sees uf-sees-maps", "data-key": "sees", onpointerenter: on, onpointerleave: off, onfocus: on, onblur: off, onclick: on },
-    make("span", {}, t("inspector.sees.squares", { n: cells.length, m: state.cells.length })), make("div", {}, ...maps));
+    make("span", {}, t(state.canvas.kind === "list" ? "inspector.sees.codes" : "inspector.sees.squares", { n: cells.length, m: state.cells.length })), make("div", {}, ...maps));
 }

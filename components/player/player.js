@@ -12,7 +12,7 @@ const VISIBLE = new Set(["propose", "accept", "reject", "commit", "withdraw", "p
 const HOLD = { propose: 620, branch: 260, prune: 220, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200, walk: 110 };
 
 /** What a net is to its lane: "draft", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
-const PICTURES = new Set(["grid", "pyramid"]);
+const PICTURES = new Set(["grid", "list", "pyramid"]);
 /** Is this canvas a picture, so that its cells are places and not words? */
 export const isPicture = (canvas) => PICTURES.has(canvas?.kind);
 const EMPTY = Object.freeze([]);
@@ -315,7 +315,7 @@ class Lane {
     // A whole spectrum, or whole series at the end: what is looked at longest.
     if (this.kind === "pyramid" || (this.kind === "series" && event.canvas)) return "scale";
     if (this.open || this.kind === "series") return "write";
-    if (this.kind === "grid") return expand(event.cells).length > 1 ? "set" : "square";
+    if (this.kind === "grid" || this.kind === "list") return expand(event.cells).length > 1 ? "set" : "square";
     return "commit";
   }
 

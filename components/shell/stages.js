@@ -8,7 +8,7 @@ import * as gallery from "../stage/gallery.js";
 import * as series from "../stage/series.js";
 import * as tokens from "../stage/tokens.js";
 
-const KINDS = { tokens, grid: gallery, pyramid: gallery, plane: gallery, graph: gallery, series };
+const KINDS = { tokens, grid: gallery, pyramid: gallery, list: gallery, plane: gallery, graph: gallery, series };
 
 /** Draw the chosen lanes of a player, grouped by what draws their canvas: {draw(), set(change), lanes(ids), destroy()} */
 export function mountStages(element, player, { lanes, strings, options = {} }) {

@@ -1,13 +1,14 @@
 // The stage for pictures, planes and graphs: lanes stand side by side, each picture at a whole multiple of 64 pixels.
 
 import { words } from "../player/words.js";
+import { BeltLane } from "./belt.js";
 import { GraphLane } from "./graph.js";
 import { GridLane } from "./grid.js";
 import { PlaneLane } from "./plane.js";
 import { PyramidLane } from "./pyramid.js";
 import { Ink, shotsOf } from "./picture.js";
 
-const KINDS = { graph: GraphLane, grid: GridLane, plane: PlaneLane, pyramid: PyramidLane };
+const KINDS = { graph: GraphLane, grid: GridLane, list: BeltLane, plane: PlaneLane, pyramid: PyramidLane };
 const UNIT = 64;
 const LEAST = 256; // narrower than this, lanes go below one another
 const ROOM = 25; // rem above and below a picture: head, scales, note and timeline

@@ -184,7 +184,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     let tip = start;
     drawn.forEach((mark, i) => { mark.room = Math.max((drawn[i + 1]?.at ?? mark.at + 40) - mark.at, bin); });
     // Verdicts of one check are of one size, although the last of them has more room behind it.
-    drawn.forEach((mark, i) => { if (i && mark.kind !== "propose" && drawn[i - 1].kind !== "propose") mark.room = Math.min(mark.room, Math.max(drawn[i - 1].room, 4.5)); });
+    drawn.forEach((mark, i) => { if (i && mark.call === drawn[i - 1].call && mark.kind !== "propose" && drawn[i - 1].kind !== "propose") mark.room = Math.min(mark.room, Math.max(drawn[i - 1].room, 4.5)); });
     for (const mark of drawn) {
       const r = Math.max(1.8, Math.min(4.2 * scale, mark.room * 0.36));
       const many = mark.kind === "propose" || mark.kind === "commit" ? mark.cells : 1;

@@ -96,7 +96,8 @@ def drawn_from(p: np.ndarray, temperature: float = 1.0, top_p: float = 1.0, top_
         return p
     with np.errstate(divide="ignore"):
         law = softmax(np.log(p), temperature)
-    law = np.where([kept(row, top_k, top_p) for row in law], law, 0.0)
+    if top_p < 1 or top_k:
+        law = np.where([kept(row, top_k, top_p) for row in law], law, 0.0)
     return law / law.sum(-1, keepdims=True)
 
 

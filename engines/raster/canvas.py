@@ -65,6 +65,11 @@ class Canvas:
     def values(self) -> Tensor:
         return torch.tensor([[code for _, code in self.known]], dtype=torch.long)
 
+    def spot(self, cell: int) -> tuple[str, str, dict[str, int]]:
+        """Where a cell is, for a sentence about it: the sentence's key, the words, and the numbers in them."""
+        row, column = cell // SIDE + 1, cell % SIDE + 1
+        return "raster.pull", f"Row {row}, column {column}", {"row": row, "column": column}
+
     def grid(self) -> Tensor:
         """(1, 64) codes by cell, -1 where nothing is known."""
         out = torch.full((1, len(self.order)), -1)
@@ -142,11 +147,10 @@ def _pull(canvas: Canvas, cell: int, drawn: Draw, laws: dict[str, np.ndarray]) -
     if drawn.forced or with_ < LIKELY or with_ < TELLING * without:
         return
     canvas.told = len(canvas.known)
-    row, column = cell // SIDE + 1, cell % SIDE + 1
+    key, where, args = canvas.spot(cell)
     yield Note(
-        key="raster.pull", cells=[cell],
-        args={"row": row, "column": column, "with": round(with_), "without": round(without)},
-        text=f"Row {row}, column {column}: this code had {with_:.0f} % with the caption, {without:.0f} % without it.",
+        key=key, cells=[cell], args=args | {"with": round(with_), "without": round(without)},
+        text=f"{where}: this code had {with_:.0f} % with the caption, {without:.0f} % without it.",
     )
 
 

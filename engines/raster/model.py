@@ -14,7 +14,7 @@ place = 0, and `from_official` loads them. Read next: `sampler.py` (many picture
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -145,14 +145,14 @@ class Raster(nn.Module):
         self.config = {
             "vocab": vocab, "layers": layers, "width": width, "heads": heads, "hidden": hidden, "side": side,
         }
-        self.prefix, self.cells, self.eps = prefix, side * side, eps
+        self.prefix, self.cells, self.eps = prefix, self.count(side), eps
         # As loud as what the condition adds to it.
         self.embed = nn.Parameter(torch.randn(vocab, width) * 0.1)
         self.blocks = nn.ModuleList(Block(width, heads, kv_heads or heads, hidden, eps) for _ in range(layers))
         self.norm = nn.Parameter(torch.ones(width))
         # Zero at the start, so that the first loss is exactly log V.
         self.head = nn.Parameter(torch.zeros(vocab, width))
-        self.register_buffer("turn", rope_table(side, width // heads, prefix, base), persistent=False)
+        self.register_buffer("turn", self.table(side, width // heads, prefix, base), persistent=False)
         for name, parameter in self.blocks.named_parameters():
             if parameter.dim() == 2:
                 # The official 0.02 suits widths near 1,000; here every branch would stay silent for long. Branches
@@ -160,7 +160,15 @@ class Raster(nn.Module):
                 back = 1 / math.sqrt(2 * layers) if name.endswith(("out", "down")) else 1.0
                 nn.init.normal_(parameter, std=back / math.sqrt(parameter.shape[1]))
         # (captions, rows that keep theirs) -> (prefix (B, P, d), place (B, N, d) or None).
-        self.condition: nn.Module = ClassTokens(classes, width) if classes else PlacedObjects(width, side)
+        self.condition: nn.Module = ClassTokens(classes, width) if classes else self.caption(width, side)
+
+    # What depends on how cells lie: here in a square of `side`; `next_x` has them in a line.
+    table = staticmethod(rope_table)
+    caption: Callable[[int, int], nn.Module] = PlacedObjects
+
+    @staticmethod
+    def count(side: int) -> int:
+        return side * side
 
     @property
     def capacity(self) -> int:
@@ -295,7 +303,7 @@ def from_official(
     """The network of an official class-conditional checkpoint; args: its ModelArgs.
 
     A checkpoint with `pos_instruct_embeddings` is RandAR's and comes back as a `RandomOrder`. kind, and `more` keys and
-    sizes, for a network that has more than these two.
+    sizes, for a network that has more than these two, or whose codes do not lie in a square.
     """
     layers = sizes.pop("layers", args["n_layer"])
     names = {
@@ -304,9 +312,10 @@ def from_official(
         for i in range(layers)
     }
     tensors = {names[key]: value for key, value in state.items()}
+    sizes = {"side": math.isqrt(args["block_size"])} | sizes
     network = (kind or (RandomOrder if "instruct" in tensors else Raster))(
         vocab=args["vocab_size"], layers=layers, width=args["dim"], heads=args["n_head"],
-        hidden=len(tensors["blocks.0.gate"]), side=math.isqrt(args["block_size"]), prefix=args["cls_token_num"],
+        hidden=len(tensors["blocks.0.gate"]), prefix=args["cls_token_num"],
         kv_heads=args.get("n_kv_head"), base=args["rope_base"], eps=args["norm_eps"],
         classes=len(tensors["condition.table"]) - 1, **sizes,
     )

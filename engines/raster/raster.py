@@ -9,15 +9,16 @@ The network knows this one order only. For any other see `random_order.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
-from engines.events import Note, Phase, Steps
+from engines.events import Event, Note, Phase, Steps
 from engines.noise import Noise
 from engines.painting import Painter
 from engines.raster import canvas as sheet
 from engines.raster.canvas import CELLS, VQ, Canvas
 from engines.raster.guidance import Rule
-from engines.runtime import Meter
+from engines.runtime import Meter, Net
 from engines.scene_settings import asked
 
 NET = "raster/raster"
@@ -40,10 +41,16 @@ def fill(canvas: Canvas, rule: Rule, noise: Noise, meter: Meter, paint: Painter)
         if i % sheet.SIDE == 0:
             row = list(range(i, i + sheet.SIDE))
             yield Phase(unit="band", index=i // sheet.SIDE, of=sheet.SIDE, state="start", cells=row)
-        z = net(canvas.objects, canvas.values(), rule.guided, nfe=2 if rule.guided else 1)
-        yield sheet.forward(net, [i], mode="step" if canvas.known else "prefill")
-        yield from sheet.draw(canvas, [i], z, rule, noise)
+        yield from write(net, canvas, rule, noise)
         if canvas.left and len(canvas.known) % sheet.EVERY == 0:
             yield from sheet.preview(paint, canvas)
     yield from sheet.final(paint, canvas)
     return sheet.summary(canvas, net, net.calls)
+
+
+def write(net: Net, canvas: Canvas, rule: Rule, noise: Noise) -> Iterator[Event]:
+    """One turn of decoding: a call of the network, given the caption and all codes so far, and the code drawn then."""
+    i = canvas.left[0]
+    z = net(canvas.objects, canvas.values(), rule.guided, nfe=2 if rule.guided else 1)
+    yield sheet.forward(net, [i], mode="step" if canvas.known else "prefill")
+    yield from sheet.draw(canvas, [i], z, rule, noise)

@@ -52,10 +52,12 @@ def keyed(seeds: Sequence[int]) -> Pick:
     return pick
 
 
-def in_raster(session: Any, objects: Tensor, pick: Pick, rule: Rule, cells: int = 64) -> Tensor:
-    """Codes (B, N) of these captions, painted row by row."""
-    values = torch.zeros(len(objects), 0, dtype=torch.long)
-    for cell in range(cells):
+def in_raster(
+    session: Any, objects: Tensor, pick: Pick, rule: Rule, cells: int = 64, known: Tensor | None = None
+) -> Tensor:
+    """Codes (B, N) of these captions, painted row by row; known (B, m): codes of the first m cells."""
+    values = torch.zeros(len(objects), 0, dtype=torch.long) if known is None else known
+    for cell in range(values.shape[1], cells):
         z = session(objects, values, rule.guided)
         p = law(guide(z, rule, cell, cells), rule)
         values = torch.cat([values, pick(torch.full((len(objects), 1), cell), p)], dim=1)
@@ -93,11 +95,12 @@ def in_order(
 def paint(
     network: Any, objects: Tensor, seeds: Sequence[int], rule: Rule,
     order: Callable[[int], Sequence[int]] | None = None, steps: int = 64,
-    ask: Callable[[], None] = lambda: None, share: float = 0.5,
+    ask: Callable[[], None] = lambda: None, share: float = 0.5, known: Tensor | None = None,
 ) -> Tensor:
     """Codes (n, 64) of n captions (n, 4, 4), picture i by the numbers of seeds[i]; ROWS pictures at a time.
 
-    order: seed -> cells; None for networks that know one order only. share: as in `in_diagonals`.
+    order: seed -> cells; None for networks that know one order only. share: as in `in_diagonals`. known: the first
+    codes of each picture, for a network in rows.
     """
     session = network.session(min(len(seeds), ROWS) * (2 if rule.guided else 1))
     out = []
@@ -108,7 +111,8 @@ def paint(
         if isinstance(network, Neighbours):
             out.append(in_diagonals(session, captions, pick, rule, share))
         elif order is None:
-            out.append(in_raster(session, captions, pick, rule))
+            given = None if known is None else known[start : start + ROWS]
+            out.append(in_raster(session, captions, pick, rule, known=given))
         else:
             cells = torch.tensor([list(order(seed)) for seed in own])
             out.append(in_order(session, captions, cells, pick, rule, schedule(cells.shape[1], steps)))

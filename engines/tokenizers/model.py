@@ -42,7 +42,7 @@ class Tokenizer(Stateless):
 class Codebook(nn.Module):
     """V codes of C numbers, and how training keeps them in use.
 
-    For the first WARMUP batches nothing is rounded, so that there are features worth rounding to; then every code is
+    For the first `warmup` batches nothing is rounded, so that there are features worth rounding to; then every code is
     placed on a feature of the current batch. Later, every RESTART_EVERY batches, codes that nothing was rounded to
     move to features that are far from their own code (k-means++, Arthur and Vassilvitskii 2007). This is ours, not
     the papers'.
@@ -50,8 +50,9 @@ class Codebook(nn.Module):
 
     seen: Tensor
 
-    def __init__(self, codes: int, channels: int):
+    def __init__(self, codes: int, channels: int, warmup: int = WARMUP):
         super().__init__()
+        self.warmup = warmup
         self.weight = nn.Parameter(1e-3 * torch.randn(codes, channels))
         # Batches seen in training; a resumed run goes on from there.
         self.register_buffer("seen", torch.zeros(1))
@@ -61,7 +62,7 @@ class Codebook(nn.Module):
     @property
     def warm(self) -> bool:
         """Still without rounding?"""
-        return self.training and float(self.seen) < WARMUP
+        return self.training and float(self.seen) < self.warmup
 
     def note(self, ids: Tensor, features: Tensor) -> None:
         """One batch: its codes ids (N,) and the features (N, C) that they stand for."""
@@ -75,7 +76,7 @@ class Codebook(nn.Module):
         (ids, features), self.last = self.last, None
         self.hits = self.hits.to(ids.device) + torch.bincount(ids, minlength=len(self.weight))
         self.seen += 1
-        first = float(self.seen) == WARMUP
+        first = float(self.seen) == self.warmup
         if not first and float(self.seen) % RESTART_EVERY:
             return
         dead = torch.ones_like(self.hits, dtype=torch.bool) if first else self.hits == 0

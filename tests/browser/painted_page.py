@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import painted_runs
+from playwright.sync_api import Page
 
 from engines.exhibit import Cells
 from engines.scene_settings import Objects, Order
@@ -110,3 +111,16 @@ def serving(made: dict[str, tuple[str, bytes]]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def seek(page: Page, at: int) -> None:
+    """Move the playhead and wait until all that it shows is decoded and drawn."""
+    page.evaluate("""async (at) => {
+        const [player] = players;
+        player.pause();
+        player.seek(at < 0 ? player.length : at);
+        const { shotsOf } = await import('/unfold/stage/picture.js');
+        const shots = shotsOf(player);
+        while (shots.waiting.size) await new Promise((r) => setTimeout(r, 20));
+        for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+    }""", at)

@@ -12,6 +12,7 @@ import painted_page
 import painted_runs
 import pytest
 import torch
+from painted_page import seek
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -60,19 +61,6 @@ def show(chromium: Browser, painted: str) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert trouble == []
-
-
-def seek(page: Page, at: int) -> None:
-    """Move the playhead and wait until all that it shows is decoded and drawn."""
-    page.evaluate("""async (at) => {
-        const [player] = players;
-        player.pause();
-        player.seek(at < 0 ? player.length : at);
-        const { shotsOf } = await import('/unfold/stage/picture.js');
-        const shots = shotsOf(player);
-        while (shots.waiting.size) await new Promise((r) => setTimeout(r, 20));
-        for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
-    }""", at)
 
 
 def seek_event(page: Page, lane: str, wanted: str) -> None:

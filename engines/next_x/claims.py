@@ -1,0 +1,198 @@
+"""How the claims about codes that steer denoising are measured. Each function takes a `Trial`.
+
+`trial.subject` replaces what is put to the test: a function from codes and seeds to previews (`previews_converge`), a
+network over codes (`prefix_keeps_layout`, `judge`), a decode loop in place of the lane's (`plain_next_token`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines import stats, weights
+from engines.events import Commit, Event, Preview
+from engines.exhibit import Lane
+from engines.next_x import dar
+from engines.next_x.dar import GROUPS, TOLD
+from engines.next_x.model import NET, TOKENIZER, Sequential, advance
+from engines.noise import Noise
+from engines.raster import raster
+from engines.raster.canvas import rule_of
+from engines.raster.guidance import BEST, Rule
+from engines.raster.sampler import ROWS, paint
+from engines.runtime import Trial
+from engines.scene_settings import asked, held_out
+from engines.worlds import judges, scenes
+
+Result = dict[str, Any]
+# codes (n, 64), a seed a picture -> the jumps after each group (n, 8, 3, 64, 64) and the pictures (n, 3, 64, 64)
+Previews = Callable[[Tensor, Sequence[int]], tuple[Tensor, Tensor]]
+GUIDANCE = 2.5
+KEPT = (1, 2, 4)
+LED_BY = 2
+
+
+def tokenizer() -> Sequential:
+    return cast(Sequential, weights.load(TOKENIZER))
+
+
+def network(trial: Trial) -> Any:
+    return trial.subject or weights.load(NET)
+
+
+@torch.inference_mode()
+def jumps(ids: Tensor, seeds: Sequence[int], multistep: bool = True) -> tuple[Tensor, Tensor]:
+    """All pictures that the lanes of these seeds jump to on their way along codes ids, and the finished ones."""
+    net, x = tokenizer(), torch.cat([dar.start(Noise(seed)) for seed in seeds])
+    times, before, seen = net.times(), None, []
+    for k in range(GROUPS):
+        x1, v = net.step(x, ids[:, : (k + 1) * TOLD], k)
+        seen.append(x1 / net.std)
+        x, before = advance(x, v, before if multistep else None, times[k + 1] - times[k]), v
+    return torch.stack(seen, dim=1).clamp(-1, 1), (x / net.std).clamp(-1, 1)
+
+
+def finished(ids: Tensor, seeds: Sequence[int]) -> Tensor:
+    return torch.cat([jumps(part, some)[1] for part, some in parts(ids, seeds)])
+
+
+def parts(ids: Tensor, seeds: Sequence[int]) -> list[tuple[Tensor, Sequence[int]]]:
+    return [(ids[i : i + ROWS], seeds[i : i + ROWS]) for i in range(0, len(seeds), ROWS)]
+
+
+def captions_of(seeds: Sequence[int]) -> Tensor:
+    return scenes.captions([held_out(seed) for seed in seeds])
+
+
+def previews_converge(trial: Trial) -> Iterator[Result]:
+    """Root mean square distance of each jump to the finished picture; every group must bring it down in the mean."""
+    previews: Previews = trial.subject or jumps
+    seeds = trial.seeds(trial.size(256, 32))
+    ids = paint(weights.load(NET), captions_of(seeds), seeds, Rule(GUIDANCE), ask=trial.ask)
+    far: list[np.ndarray] = []
+    for part, some in parts(ids, seeds):
+        trial.ask()
+        seen, last = previews(part, some)
+        far += list((seen - last[:, None]).square().mean((2, 3, 4)).sqrt().numpy())
+        if len(far) == len(seeds) or len(far) == 2 * ROWS:
+            yield _fall(np.stack(far))
+
+
+def _fall(far: np.ndarray) -> Result:
+    """far (n, 8): distances by group. The least of the 7 mean falls from one group to the next decides."""
+    falls = [stats.mean((far[:, g] - far[:, g + 1]).tolist()) for g in range(GROUPS - 1)]
+    least = min(falls, key=lambda fall: fall["low"])
+    always = float((np.diff(far, axis=1) < 0).all(axis=1).mean())
+    points = [{"x": g + 1, "y": own["here"], "low": own["low"], "high": own["high"]}
+              for g in range(GROUPS) for own in [stats.mean(far[:, g].tolist())]]
+    told = {"batch": ROWS, "guidance": GUIDANCE, "falls in every step": always}
+    return least | {"points": points, "conditions": told}
+
+
+def places(images: Tensor) -> Tensor:
+    """(n, 9) bool: where the scoring judge sees a toy."""
+    return judges.read(images).shape >= 0
+
+
+def prefix_keeps_layout(trial: Trial) -> Iterator[Result]:
+    """Share of the nine cells that are taken, or free, as in a reference: with its first groups given, and without.
+
+    Each picture has a caption of its own, drawn apart from the reference's; seeds and captions are the same in both.
+    """
+    seeds = trial.seeds(trial.size(160, 32))
+    net, captions = network(trial), captions_of(seeds)
+    references = captions_of([seed + 10**6 for seed in seeds])
+    given = []
+    for i, seed in enumerate(seeds):
+        image = scenes.render(references[i : i + 1], [held_out(seed + 10**6)]).image
+        with torch.inference_mode():
+            given.append(tokenizer().encode(image))
+    codes = torch.cat(given)
+    layout = judges.targets(references)[..., 0] >= 0
+
+    def agree(groups: int) -> np.ndarray:
+        known = codes[:, : groups * TOLD] if groups else None
+        ids = paint(net, captions, seeds, Rule(GUIDANCE), ask=trial.ask, known=known)
+        return (places(finished(ids, seeds)) == layout).float().mean(1).numpy()
+
+    chance = agree(0)
+    points = [{"x": 0, "y": float(chance.mean())}]
+    out: Result = {}
+    for groups in KEPT:
+        held = agree(groups)
+        own = stats.mean(held.tolist())
+        points.append({"x": groups, "y": own["here"], "low": own["low"], "high": own["high"]})
+        if groups == LED_BY:
+            out = stats.mean((100 * (held - chance)).tolist())
+        if out:
+            yield out | {"points": list(points), "conditions": {"batch": ROWS, "guidance": GUIDANCE, "groups": LED_BY}}
+
+
+def _lane(trial: Trial) -> Trial:
+    """The trial with the lane's decode loop replaced by its subject, if there is one."""
+    if trial.subject is None:
+        return trial
+    lane = replace(cast(Lane, trial.exhibit.lanes["d-ar"]), decode=trial.subject)
+    return replace(trial, exhibit=replace(trial.exhibit, lanes=trial.exhibit.lanes | {"d-ar": lane}))
+
+
+def written(events: Sequence[Event]) -> list[int]:
+    """The codes that a lane wrote, in the order of writing."""
+    return [value for e in events if isinstance(e, Commit) for value in e.values]
+
+
+def plain_next_token(trial: Trial) -> Iterator[Result]:
+    """The lane's codes, and those of the loop that knows nothing of groups or pixels, on the same numbers."""
+    trial = _lane(trial)
+    n, good = trial.size(24, 8), 0
+    shared = float(dar.write is raster.write)
+    for i, seed in enumerate(trial.seeds(n)):
+        trial.ask()
+        s = trial.exhibit.parse({"previews": False})
+        events = trial.run(seed, vars(s), "d-ar")
+        plain = paint(weights.load(NET), asked(s.caption, seed), [seed], rule_of(s))[0].tolist()
+        good += bool(shared) and written(events) == plain
+        if i in (n // 4, n - 1):
+            yield stats.exact(good, i + 1) | {"points": [{"x": "one function for a turn of both lanes", "y": shared}]}
+
+
+def judge(trial: Trial) -> Iterator[Result]:
+    """Percent of objects right, group by group minus row by row: same captions, numbers, sizes; each at its best."""
+    seeds = trial.seeds(trial.size(320, ROWS))
+    captions = captions_of(seeds)
+    vq = cast(Any, weights.load("tokenizers/vq"))
+    real = judges.features(scenes.draw([held_out(seed + 10**8) for seed in seeds]).image)
+    there = (captions[..., 0] >= 0).sum(1).tolist()
+    right: dict[str, list[float]] = {}
+    points: list[dict[str, Any]] = []
+    by_rows, by_groups, real_ones = "row by row", "group by group", "codes of real pictures"
+
+    def note(name: str, images: Tensor) -> None:
+        score = judges.score(images, captions)
+        right[name] = score.right.sum(1).tolist()
+        own = stats.ratio_of_means(right[name], there)
+        points.append({"x": name, "y": own["here"], "low": own["low"], "high": own["high"],
+                       "scenes": float(score.scene.float().mean()),
+                       "fd": judges.fd_mini(judges.features(images), real)})
+
+    with torch.inference_mode():
+        codes = paint(weights.load(raster.NET), captions, seeds, Rule(BEST), ask=trial.ask)
+        note(by_rows, torch.cat([vq.decode(part) for part in codes.split(ROWS)]))
+        note(by_groups, finished(paint(network(trial), captions, seeds, Rule(GUIDANCE), ask=trial.ask), seeds))
+        true = scenes.render(captions, [held_out(seed) for seed in seeds]).image
+        note(real_ones, finished(torch.cat([tokenizer().encode(part) for part in true.split(ROWS)]), seeds))
+    lost = (100 * np.subtract(right[by_groups], right[by_rows])).tolist()
+    kept = 100 * points[-1]["y"]
+    yield stats.ratio_of_means(lost, there) | {
+        "points": points, "conditions": {"batch": ROWS, "guidance": GUIDANCE},
+        "reason": f"Its tokenizer is what costs: of real pictures' objects {kept:.0f} % are read right after encoding."}
+
+
+def pictures_of(events: Sequence[Event]) -> list[Preview]:
+    """The jumps that a lane showed, one a group."""
+    return [e for e in events if isinstance(e, Preview) and e.name == "picture" and e.level < GROUPS]
