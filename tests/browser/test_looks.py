@@ -83,13 +83,6 @@ def test_the_first_paint_escapes_what_it_quotes():
 # ---- layout
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1440, 1920])
-def test_nothing_scrolls_sideways(visit, width):
-    for query in PAGES:
-        page = settled(visit(query, width=width, height=900, still=True))
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (query, width)
-
-
 # Boxes of text that overlap, within parts of the page that flow: what lies under a sticky bar is not meant.
 OVERLAPS = """
 () => {
@@ -130,11 +123,16 @@ OVERLAPS = """
 """
 
 
-@pytest.mark.parametrize("width", [390, 1440, 1920])
-def test_no_text_lies_on_other_text(visit, width):
-    for query in PAGES:
-        page = settled(visit(query, width=width, height=900, still=True))
-        assert page.evaluate(OVERLAPS) == [], (query, width)
+# One page a test, turned to every width and both themes: many open pages at once slow one another down.
+@pytest.mark.parametrize("query", PAGES)
+def test_at_every_width_nothing_scrolls_sideways_and_no_text_lies_on_other_text(visit, query):
+    page = settled(visit(query, width=390, height=900, still=True))
+    for width in (390, 320, 768, 1024, 1440, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+        if width in (390, 1440, 1920):
+            assert page.evaluate(OVERLAPS) == [], width
 
 
 def test_both_lanes_are_in_view_on_a_laptop(visit):
@@ -271,13 +269,6 @@ PALE = """
 """
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_all_text_has_contrast_in_both_themes(visit, dark):
-    for query in PAGES:
-        page = settled(visit(query, dark=dark, still=True))
-        assert page.evaluate(PALE) == [], (query, dark)
-
-
 UNNAMED = """
 () => ['button', 'a[href]', 'input', 'select', 'textarea', 'summary', '[role=slider]', '[role=grid]', '[role=gridcell]']
   .flatMap((kind) => [...document.querySelectorAll(kind)])
@@ -289,9 +280,15 @@ UNNAMED = """
 
 
 @pytest.mark.parametrize("query", PAGES)
-def test_everything_that_can_be_reached_has_a_name(visit, query):
-    page = settled(visit(query, still=True))
+def test_all_text_has_contrast_in_both_themes_and_what_can_be_reached_has_a_name(visit, query):
+    page, ground = settled(visit(query, still=True)), "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(PALE) == []
     assert page.evaluate(UNNAMED) == []
+    light = page.evaluate(ground)
+    page.click(".theme-switch")
+    page.wait_for_timeout(300)
+    assert page.evaluate(ground) != light, "the theme did not turn"
+    assert page.evaluate(PALE) == []
     assert page.locator("[aria-live=polite]").count() >= 1
 
 

@@ -227,13 +227,6 @@ def test_text_that_is_typed_never_runs(visit):
     assert page.evaluate("window.hurt") is None
 
 
-@pytest.mark.parametrize("query", ["", *(f"?exhibit={slug}" for slug in EXHIBITS)])
-def test_a_phone_never_scrolls_sideways(visit, query):
-    page = visit(query, width=390, height=844)
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-
-
 def test_on_a_phone_the_panels_are_tabs_and_the_timeline_stays_in_view(visit):
     page = visit(f"?exhibit={HERO}", width=390, height=844)
     expect(page.locator(".controls")).to_be_visible()
