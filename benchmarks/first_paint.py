@@ -79,7 +79,7 @@ def of_cells() -> tuple[str, ...]:
     """The exhibits that write words or paint squares: what the clock above can see."""
     kinds = {slug: next(e for e in read(slug) if e.get("kind") == "begin")["canvases"][0]["kind"]
              for slug in catalog.EXHIBITS}
-    return tuple(slug for slug, kind in kinds.items() if kind in ("tokens", "grid", "pyramid"))
+    return tuple(slug for slug, kind in kinds.items() if kind in ("tokens", "grid", "list", "pyramid"))
 
 
 def main(count: int = CLICKS, slugs: tuple[str, ...] = ()) -> list[Row]:
