@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import painted_runs
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from engines.exhibit import Cells
+from engines.exhibit import Cells, Exhibit
 from engines.scene_settings import Objects, Order
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +77,48 @@ def files() -> dict[str, tuple[str, bytes]]:
     made["/unfold/page.json"] = ("application/json", json.dumps(page_data()).encode())
     made["/"] = ("text/html; charset=utf-8", PAGE.encode())
     return made
+
+
+def shown(exhibit: Exhibit, lanes: list[str], slug: str = "") -> dict[str, Any]:
+    """A real exhibit as the page is told of it, with these lanes only and nothing measured or recorded."""
+    told = exhibit.describe() | {"recorded": {}, "results": {}, "results_meta": {}}
+    slug = slug or exhibit.slug
+    return told | {"slug": slug, "trace": f"unfold/traces/{slug}.jsonl",
+                   "lanes": [lane | {"default": True} for lane in told["lanes"] if lane["id"] in lanes]}
+
+
+def pages(exhibits: list[dict[str, Any]], traces: dict[str, str]) -> dict[str, tuple[str, bytes]]:
+    """What to serve for these exhibits and their traces, {slug: text}; the first is the home page's."""
+    data = page_data() | {"exhibits": exhibits, "hero": exhibits[0]["slug"], "codes": {}}
+    made = {f"/unfold/traces/{name}.jsonl": ("application/x-ndjson", text.encode()) for name, text in traces.items()}
+    return made | {"/unfold/page.json": ("application/json", json.dumps(data).encode()),
+                   "/": ("text/html; charset=utf-8", PAGE.encode())}
+
+
+@contextmanager
+def windows(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """window(url, wait for, width=…, height=…, dark=…) -> a page that moves no more than it must.
+
+    All are closed in the end; then none may have thrown an error.
+    """
+    contexts: list[BrowserContext] = []
+    trouble: list[str] = []
+
+    def window(url: str, wait: str, *, width: int = 1440, height: int = 900, dark: bool = False) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce",
+                                       color_scheme="dark" if dark else "light")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda e: trouble.append(str(e)))
+        page.goto(url)
+        page.wait_for_selector(wait, state="attached")
+        return page
+
+    yield window
+    for context in contexts:
+        context.close()
+    assert trouble == []
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import painted_page
 import pytest
@@ -40,38 +41,22 @@ def traces() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def served(traces) -> Iterator[str]:
-    shown = D_AR.describe() | {"recorded": {}, "results": {}, "results_meta": {}}
-    shown["lanes"] = [lane for lane in shown["lanes"] if lane["id"] == "d-ar"]
-    exhibits = [shown | {"slug": name, "trace": f"unfold/traces/{name}.jsonl"} for name in traces]
-    data = painted_page.page_data() | {"exhibits": exhibits, "hero": "whole", "codes": {}}
-    made = {f"/unfold/traces/{name}.jsonl": ("application/x-ndjson", text.encode()) for name, text in traces.items()}
-    made["/unfold/page.json"] = ("application/json", json.dumps(data).encode())
-    made["/"] = ("text/html; charset=utf-8", painted_page.PAGE.encode())
-    with painted_page.serving(made) as url:
+    exhibits = [painted_page.shown(D_AR, ["d-ar"], name) for name in traces]
+    with painted_page.serving(painted_page.pages(exhibits, traces)) as url:
         yield url
 
 
 @pytest.fixture
 def show(chromium: Browser, served: str) -> Iterator[Open]:
-    """show(slug, at, width) -> the page with the playhead after event `at` of the run (-1: the end)."""
-    contexts = []
-    trouble: list[str] = []
+    """show(slug, at, width=…) -> the page with the playhead after event `at` of the run (-1: the end)."""
 
-    def open_page(slug: str, at: int = -1, *, width: int = 1440, height: int = 900) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda e: trouble.append(str(e)))
-        page.goto(f"{served}/?exhibit={slug}")
-        page.wait_for_selector(".uf-belt .uf-square", state="attached")
+    def open_page(slug: str, at: int = -1, **look: Any) -> Page:
+        page = window(f"{served}/?exhibit={slug}", ".uf-belt .uf-square", **look)
         seek(page, at)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
+    with painted_page.windows(chromium) as window:
+        yield open_page
 
 
 def events_of(text: str) -> list[dict]:

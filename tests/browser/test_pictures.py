@@ -38,29 +38,16 @@ def painted(made: dict[str, tuple[str, bytes]]) -> Iterator[str]:
 @pytest.fixture
 def show(chromium: Browser, painted: str) -> Iterator[Open]:
     """show(query, at=…, width=…) -> the page with the playhead after event `at` of its merged run (-1: the end)."""
-    contexts = []
-    trouble: list[str] = []
 
-    def open_page(
-        query: str, at: int = -1, *, width: int = 1440, height: int = 900, dark: bool = False, base: str = painted
-    ) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce",
-                                       color_scheme="dark" if dark else "light")
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda e: trouble.append(str(e)))
-        page.goto(f"{base}/{query}")
-        page.wait_for_selector("#unfold-main")
+    def open_page(query: str, at: int = -1, *, base: str = painted, **look: Any) -> Page:
+        page = window(f"{base}/{query}", "#unfold-main", **look)
         if "=" in query and "&" not in query:
             page.wait_for_selector(".uf-frame")
             seek(page, at)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
+    with painted_page.windows(chromium) as window:
+        yield open_page
 
 
 def seek_event(page: Page, lane: str, wanted: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,51 +21,27 @@ from engines.runtime import run
 Open = Callable[..., Page]
 
 
-def recorded(exhibit: Exhibit, lanes: list[str]) -> tuple[dict[str, Any], list[ev.Event]]:
-    """The exhibit as the page knows it, with these lanes as its usual ones, and its run."""
-    shown = exhibit.describe() | {"results": {}, "results_meta": {}, "trace": f"unfold/traces/{exhibit.slug}.jsonl"}
-    shown["lanes"] = [lane | {"default": lane["id"] in lanes} for lane in shown["lanes"]]
-    events = list(run(exhibit, {}, exhibit.seed, lanes=lanes, nets=lambda name: weights.session(
+def recorded(exhibit: Exhibit, lanes: list[str]) -> list[ev.Event]:
+    return list(run(exhibit, {}, exhibit.seed, lanes=lanes, nets=lambda name: weights.session(
         NET if name.startswith("any_order/") else name)))
-    return shown, events
 
 
 @pytest.fixture(scope="module")
 def words() -> Iterator[tuple[str, dict[str, list[ev.Event]]]]:
     """The address of a page with both exhibits, and the runs that it shows."""
-    strings = json.loads((painted_page.ROOT / "assets" / "strings" / "en.json").read_text(encoding="utf-8"))
-    made, shown, runs = {"/": ("text/html; charset=utf-8", painted_page.PAGE.encode())}, [], {}
-    for exhibit, lanes in ((NEXT_TOKEN, ["beam"]), (ASSD, ["assd", "one-by-one"])):
-        one, events = recorded(exhibit, lanes)
-        shown.append(one)
-        runs[exhibit.slug] = events
-        text = ev.write_trace({"exhibit": exhibit.slug, "settings": {}, "seed": exhibit.seed}, events)
-        made[f"/unfold/traces/{exhibit.slug}.jsonl"] = ("application/x-ndjson", text.encode())
-    data = {"exhibits": shown, "strings": strings, "hero": "assd", "version": "0", "codes": {}}
-    made["/unfold/page.json"] = ("application/json", json.dumps(data).encode())
-    with painted_page.serving(made) as url:
+    chosen = ((ASSD, ["assd", "one-by-one"]), (NEXT_TOKEN, ["beam"]))
+    runs = {exhibit.slug: recorded(exhibit, lanes) for exhibit, lanes in chosen}
+    traces = {exhibit.slug: ev.write_trace({"exhibit": exhibit.slug, "settings": {}, "seed": exhibit.seed},
+                                           runs[exhibit.slug]) for exhibit, _ in chosen}
+    exhibits = [painted_page.shown(exhibit, lanes) for exhibit, lanes in chosen]
+    with painted_page.serving(painted_page.pages(exhibits, traces)) as url:
         yield url, runs
 
 
 @pytest.fixture
 def show(chromium: Browser, words: tuple[str, Any]) -> Iterator[Open]:
-    contexts, trouble = [], []
-
-    def open_page(query: str, *, width: int = 1440, height: int = 900, dark: bool = False) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce",
-                                       color_scheme="dark" if dark else "light")
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda e: trouble.append(str(e)))
-        page.goto(f"{words[0]}/{query}")
-        page.wait_for_selector(".uf-cell")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
+    with painted_page.windows(chromium) as window:
+        yield lambda query, **look: window(f"{words[0]}/{query}", ".uf-cell", **look)
 
 
 def after(page: Page, lane: str, event: ev.Event) -> None:
