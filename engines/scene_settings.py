@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -72,6 +73,11 @@ CAPTION = Objects(
 def held_out(seed: int) -> int:
     """The scene that an exhibit's seed stands for: one that no training has seen."""
     return TEST[seed % len(TEST)]
+
+
+def captions_of(seeds: Sequence[int]) -> Tensor:
+    """(n, 4, 4): the objects of the held-out scenes that these seeds stand for."""
+    return captions([held_out(seed) for seed in seeds])
 
 
 def asked(text: str, seed: int, setting: Objects = CAPTION) -> Tensor:

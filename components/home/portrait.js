@@ -42,7 +42,8 @@ function beside(events, thread) {
 const frame = () => svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
 
 function path(canvas, given, steps) {
-  const place = canvas.kind === "grid" ? gridPlace(canvas) : canvas.kind === "list" ? beltPlace(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
+  const flat = { grid: gridPlace, list: beltPlace }[canvas.kind]; // cells in the plane, not on a line
+  const place = flat ? flat(canvas) : linePlace(canvas, [...given, ...steps.flat()]);
   const root = frame();
   for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
   const far = Math.max(1, ...steps.flatMap((cells, k) => (k ? cells.map((c) => Math.abs(place(c)[0] - place(middle(steps[k - 1]))[0])) : [])));
@@ -51,7 +52,6 @@ function path(canvas, given, steps) {
   let from = null;
   steps.forEach((cells, k) => {
     const colour = ramp(steps.length > 1 ? k / (steps.length - 1) : 0);
-    const flat = canvas.kind !== "tokens";
     const near = flat && k ? shortest(steps[k - 1], cells, place) : null;
     for (const cell of cells) {
       const to = place(cell);

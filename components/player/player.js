@@ -305,8 +305,8 @@ class Lane {
       if (kind === "propose" && group.drafting) kind = "draft";
       if (event.node) kind = { propose: "branch", withdraw: "prune" }[kind] ?? kind;
       if (kind === "commit") kind = this.#written(event);
-      // Pure noise stays in view while the first codes come: nobody has to be held up for it.
-      if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit || event.name === "noisy" ? "" : kind;
+      // What is shown before the first call stays in view while the first cells come: nobody is held up for it.
+      if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit || !this.calls ? "" : kind;
       group.hold = this.kind === "plane" ? HOLD.walk : Math.max(group.hold, HOLD[kind] ?? 0);
     }
     return group;

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,7 +23,6 @@ from engines.discrete_diffusion.page import Page
 from engines.discrete_diffusion.radd import TWIN, expected_nfe, reverse
 from engines.discrete_diffusion.unmask import NET
 from engines.events import Commit, Event, Forward, of_lane
-from engines.exhibit import Lane
 from engines.noise import Noise
 from engines.runtime import Trial
 from engines.worlds import stories
@@ -108,9 +106,7 @@ def texts(events: list[Event]) -> list[tuple[list[int], list[str]]]:
 
 def cache_is_exact(trial: Trial) -> Iterator[Result]:
     """The same runs with and without the cache: equal decision by decision, and fewer evaluations with it."""
-    if trial.subject is not None:
-        lane = replace(cast(Lane, trial.exhibit.lanes["radd"]), decode=trial.subject)
-        trial = replace(trial, exhibit=replace(trial.exhibit, lanes=trial.exhibit.lanes | {"radd": lane}))
+    trial = trial.with_subject("radd")
     n, good = trial.size(30, at_least=3), 0
     saved, all_ = 0, 0
     for i, seed in enumerate(trial.seeds(n)):

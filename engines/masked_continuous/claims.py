@@ -20,7 +20,7 @@ from engines.masked_continuous.canvas import HEAD, PLACES
 from engines.masked_continuous.model import NET, TWIN, VAE, VQ
 from engines.masked_continuous.sampler import ROWS, Rule, paint, paint_codes
 from engines.runtime import Trial
-from engines.scene_settings import held_out
+from engines.scene_settings import captions_of, held_out
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]
@@ -45,10 +45,6 @@ def continuous(captions: Tensor, seeds: Sequence[int], rule: Rule) -> Tensor:
 def discrete(captions: Tensor, seeds: Sequence[int], rule: Rule) -> Tensor:
     """The same by its discrete twin."""
     return cast(Any, weights.load(VQ)).decode(paint_codes(cast(Any, weights.load(TWIN)), captions, seeds, rule))
-
-
-def captions_of(seeds: Sequence[int]) -> Tensor:
-    return scenes.captions([held_out(seed) for seed in seeds])
 
 
 def chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor
 
 from engines import stats, weights
 from engines.next_scale.sample import DEFAULTS, NET, TOKENIZER, paint
+from engines.raster.claims import picture_of
 from engines.raster.guidance import BEST, Rule
 from engines.raster.sampler import paint as paint_codes
 from engines.runtime import Trial, threads
-from engines.scene_settings import held_out
+from engines.scene_settings import captions_of, held_out
 from engines.tally import counted, race, runner
 from engines.worlds import judges, scenes
 
@@ -35,9 +36,7 @@ def scale_by_scale(captions: Tensor, seeds: Sequence[int], **how: Any) -> Tensor
 def row_by_row(captions: Tensor, seeds: Sequence[int]) -> Tensor:
     """The baseline: its own network and tokenizer, guidance at its best, the same filters."""
     rule = Rule(guidance=BEST, top_k=DEFAULTS["top_k"], top_p=DEFAULTS["top_p"], temperature=DEFAULTS["temperature"])
-    codes = paint_codes(weights.load("raster/raster"), captions, seeds, rule)
-    with torch.inference_mode():
-        return cast(Any, weights.load("tokenizers/vq")).decode(codes)
+    return picture_of(paint_codes(weights.load("raster/raster"), captions, seeds, rule))
 
 
 def calls_6_vs_64(trial: Trial) -> Iterator[Result]:
@@ -53,7 +52,7 @@ def wall(trial: Trial) -> Iterator[Result]:
     def batch(pictures: Pictures) -> Callable[[int], float]:
         def paint_some(i: int) -> float:
             some = seeds[16 * i % 64 : 16 * i % 64 + 16]
-            return float(len(pictures(scenes.captions([held_out(s) for s in some]), some)))
+            return float(len(pictures(captions_of(some), some)))
 
         return paint_some
 
@@ -90,7 +89,7 @@ def judge_non_inferior(trial: Trial) -> Iterator[Result]:
     for start in range(0, n, BATCH):
         trial.ask()
         seeds = trial.seeds(n)[start : start + BATCH]
-        captions = scenes.captions([held_out(seed) for seed in seeds])
+        captions = captions_of(seeds)
         for name, pictures in kinds.items():
             images = pictures(captions, seeds)
             got[name] += right(images, captions).tolist()
@@ -119,7 +118,7 @@ def guidance_ramp(trial: Trial) -> Iterator[Result]:
     pictures: Callable[..., Tensor] = trial.subject or scale_by_scale
     n = trial.size(192, 8)
     seeds = trial.seeds(2 * n)
-    captions = scenes.captions([held_out(seed) for seed in seeds[:n]])
+    captions = captions_of(seeds[:n])
     found: dict[str, np.ndarray] = {}
     points = []
     for name, how in STRENGTHS.items():

@@ -7,7 +7,6 @@ network over codes (`prefix_keeps_layout`, `judge`), a decode loop in place of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,18 +14,17 @@ import torch
 from torch import Tensor
 
 from engines import stats, weights
-from engines.events import Commit, Event, Preview
-from engines.exhibit import Lane
+from engines.events import Commit, Event
 from engines.next_x import dar
 from engines.next_x.dar import GROUPS, TOLD
-from engines.next_x.model import NET, TOKENIZER, Sequential, advance
-from engines.noise import Noise
+from engines.next_x.model import NET, TOKENIZER, Sequential
 from engines.raster import raster
 from engines.raster.canvas import rule_of
+from engines.raster.claims import picture_of
 from engines.raster.guidance import BEST, Rule
 from engines.raster.sampler import ROWS, paint
 from engines.runtime import Trial
-from engines.scene_settings import asked, held_out
+from engines.scene_settings import asked, captions_of, held_out
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]
@@ -48,25 +46,14 @@ def network(trial: Trial) -> Any:
 @torch.inference_mode()
 def jumps(ids: Tensor, seeds: Sequence[int], multistep: bool = True) -> tuple[Tensor, Tensor]:
     """All pictures that the lanes of these seeds jump to on their way along codes ids, and the finished ones."""
-    net, x = tokenizer(), torch.cat([dar.start(Noise(seed)) for seed in seeds])
-    times, before, seen = net.times(), None, []
-    for k in range(GROUPS):
-        x1, v = net.step(x, ids[:, : (k + 1) * TOLD], k)
-        seen.append(x1 / net.std)
-        x, before = advance(x, v, before if multistep else None, times[k + 1] - times[k]), v
-    return torch.stack(seen, dim=1).clamp(-1, 1), (x / net.std).clamp(-1, 1)
-
-
-def finished(ids: Tensor, seeds: Sequence[int]) -> Tensor:
-    return torch.cat([jumps(part, some)[1] for part, some in parts(ids, seeds)])
+    net = tokenizer()
+    way = list(net.walk(ids, dar.starts(seeds), multistep))
+    seen, last = torch.stack([x1 for x1, _ in way], dim=1), way[-1][1]
+    return (seen / net.std).clamp(-1, 1), (last / net.std).clamp(-1, 1)
 
 
 def parts(ids: Tensor, seeds: Sequence[int]) -> list[tuple[Tensor, Sequence[int]]]:
     return [(ids[i : i + ROWS], seeds[i : i + ROWS]) for i in range(0, len(seeds), ROWS)]
-
-
-def captions_of(seeds: Sequence[int]) -> Tensor:
-    return scenes.captions([held_out(seed) for seed in seeds])
 
 
 def previews_converge(trial: Trial) -> Iterator[Result]:
@@ -118,7 +105,7 @@ def prefix_keeps_layout(trial: Trial) -> Iterator[Result]:
     def agree(groups: int) -> np.ndarray:
         known = codes[:, : groups * TOLD] if groups else None
         ids = paint(net, captions, seeds, Rule(GUIDANCE), ask=trial.ask, known=known)
-        return (places(finished(ids, seeds)) == layout).float().mean(1).numpy()
+        return (places(dar.decoded(tokenizer(), ids, seeds)) == layout).float().mean(1).numpy()
 
     chance = agree(0)
     points = [{"x": 0, "y": float(chance.mean())}]
@@ -133,14 +120,6 @@ def prefix_keeps_layout(trial: Trial) -> Iterator[Result]:
             yield out | {"points": list(points), "conditions": {"batch": ROWS, "guidance": GUIDANCE, "groups": LED_BY}}
 
 
-def _lane(trial: Trial) -> Trial:
-    """The trial with the lane's decode loop replaced by its subject, if there is one."""
-    if trial.subject is None:
-        return trial
-    lane = replace(cast(Lane, trial.exhibit.lanes["d-ar"]), decode=trial.subject)
-    return replace(trial, exhibit=replace(trial.exhibit, lanes=trial.exhibit.lanes | {"d-ar": lane}))
-
-
 def written(events: Sequence[Event]) -> list[int]:
     """The codes that a lane wrote, in the order of writing."""
     return [value for e in events if isinstance(e, Commit) for value in e.values]
@@ -148,7 +127,7 @@ def written(events: Sequence[Event]) -> list[int]:
 
 def plain_next_token(trial: Trial) -> Iterator[Result]:
     """The lane's codes, and those of the loop that knows nothing of groups or pixels, on the same numbers."""
-    trial = _lane(trial)
+    trial = trial.with_subject("d-ar")
     n, good = trial.size(24, 8), 0
     shared = float(dar.write is raster.write)
     for i, seed in enumerate(trial.seeds(n)):
@@ -165,7 +144,6 @@ def judge(trial: Trial) -> Iterator[Result]:
     """Percent of objects right, group by group minus row by row: same captions, numbers, sizes; each at its best."""
     seeds = trial.seeds(trial.size(320, ROWS))
     captions = captions_of(seeds)
-    vq = cast(Any, weights.load("tokenizers/vq"))
     real = judges.features(scenes.draw([held_out(seed + 10**8) for seed in seeds]).image)
     there = (captions[..., 0] >= 0).sum(1).tolist()
     right: dict[str, list[float]] = {}
@@ -182,17 +160,14 @@ def judge(trial: Trial) -> Iterator[Result]:
 
     with torch.inference_mode():
         codes = paint(weights.load(raster.NET), captions, seeds, Rule(BEST), ask=trial.ask)
-        note(by_rows, torch.cat([vq.decode(part) for part in codes.split(ROWS)]))
-        note(by_groups, finished(paint(network(trial), captions, seeds, Rule(GUIDANCE), ask=trial.ask), seeds))
+        note(by_rows, picture_of(codes))
+        ids = paint(network(trial), captions, seeds, Rule(GUIDANCE), ask=trial.ask)
+        note(by_groups, dar.decoded(tokenizer(), ids, seeds))
         true = scenes.render(captions, [held_out(seed) for seed in seeds]).image
-        note(real_ones, finished(torch.cat([tokenizer().encode(part) for part in true.split(ROWS)]), seeds))
+        ids = torch.cat([tokenizer().encode(part) for part in true.split(ROWS)])
+        note(real_ones, dar.decoded(tokenizer(), ids, seeds))
     lost = (100 * np.subtract(right[by_groups], right[by_rows])).tolist()
     kept = 100 * points[-1]["y"]
     yield stats.ratio_of_means(lost, there) | {
         "points": points, "conditions": {"batch": ROWS, "guidance": GUIDANCE},
         "reason": f"Its tokenizer is what costs: of real pictures' objects {kept:.0f} % are read right after encoding."}
-
-
-def pictures_of(events: Sequence[Event]) -> list[Preview]:
-    """The jumps that a lane showed, one a group."""
-    return [e for e in events if isinstance(e, Preview) and e.name == "picture" and e.level < GROUPS]

@@ -11,7 +11,7 @@ codes that decide the rest are not drawn yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -26,6 +26,7 @@ from engines.painting import picture
 from engines.raster import canvas as sheet
 from engines.raster.canvas import Canvas
 from engines.raster.raster import write
+from engines.raster.sampler import ROWS
 from engines.runtime import Meter, Net
 from engines.scene_settings import Objects, asked, held_out
 from engines.worlds import scenes
@@ -63,6 +64,18 @@ class Pixels:
 def start(noise: Noise) -> Tensor:
     """x_0: (1, 3, 64, 64)."""
     return torch.from_numpy(noise.normal("denoise", [0], (3, SIZE, SIZE))).float()
+
+
+def starts(seeds: Sequence[int]) -> Tensor:
+    """x_0 (n, 3, 64, 64) of many lanes."""
+    return torch.cat([start(Noise(seed)) for seed in seeds])
+
+
+@torch.inference_mode()
+def decoded(tokenizer: Sequential, ids: Tensor, seeds: Sequence[int], multistep: bool = True) -> Tensor:
+    """Pictures (n, 3, 64, 64) of codes (n, 64), clamped; each starts from the noise of its seed, as in the lane."""
+    made = [tokenizer.decode(a, b, multistep) for a, b in zip(ids.split(ROWS), starts(seeds).split(ROWS), strict=True)]
+    return torch.cat(made).clamp(-1, 1)
 
 
 def kept(s: SimpleNamespace, seed: int, tokenizer: Sequential) -> tuple[list[tuple[int, int]], Tensor | None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from engines.exhibit import Answer, Beat, Bool, Choice, Claim, Exhibit, Float, Int, Lane, LaneRef, Paper, Question
+from engines.exhibit import Answer, Beat, Bool, Choice, Claim, Exhibit, Float, Lane, LaneRef, Paper, Question
 from engines.next_x import claims, dar
 from engines.next_x.model import NET, TOKENIZER
 from engines.raster.canvas import vocabulary
+from engines.raster.exhibits import CUTS, TEMPERATURE
 from engines.scene_settings import CAPTION
 
 
@@ -33,15 +34,11 @@ D_AR = Exhibit(
         Choice(name="sampler", default="ab2", choices={"ab2": "looks back one step", "euler": "plain"}, label="Steps",
                help="How a denoising step is made: with the last direction in mind (Adams-Bashforth, as in the paper's "
                "code), or straight on (Euler)."),
-        Float(name="temperature", default=1.0, min=0.1, max=1.5, step=0.1, label="Temperature",
-              help="How freely the model chooses among likely codes."),
+        TEMPERATURE,
         Bool(name="previews", default=True, label="Show it growing",
              help="Show the noisy canvas and the picture it would jump to. They never count in a lane's time."),
         dar.OTHER,
-        Int(name="top_k", default=0, min=0, max=512, label="Top k", unit="codes", advanced=True,
-            help="Draw among the k likeliest codes only; 0 keeps all."),
-        Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Top p", advanced=True,
-              help="Draw among the likeliest codes that together reach this share; 1 keeps all."),
+        *CUTS,
     ),
     lanes={
         "d-ar": Lane(decode=dar.d_ar, title="Group by group", nets=_nets, vocabulary=vocabulary,

@@ -18,6 +18,7 @@ noisy one. With attention alone 2,400 steps taught the codes the colour of the t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -303,12 +304,18 @@ class Sequential(Stateless):
 
         multistep: Adams-Bashforth of order 2 as in the official code (first step Euler), else Euler.
         """
-        x, before = noise, None
-        times = self.times(steps)
-        for k in range(len(times) - 1):
-            v = self.step(x, ids, k).v
-            x, before = advance(x, v, before if multistep else None, times[k + 1] - times[k]), v
+        *_, (_, x) = self.walk(ids, noise, multistep, steps)
         return x / self.std
+
+    def walk(
+        self, ids: Tensor, noise: Tensor, multistep: bool = True, steps: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """After each step of `decode`: the x_1 that it would jump to, and x; both as the denoiser has them."""
+        x, before, times = noise, None, self.times(steps)
+        for k in range(len(times) - 1):
+            x1, v = self.step(x, ids, k)
+            x, before = advance(x, v, before if multistep else None, times[k + 1] - times[k]), v
+            yield x1, x
 
     def example(self) -> tuple[Any, ...]:  # type: ignore[override]
         """The first step of one picture."""

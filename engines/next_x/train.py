@@ -10,7 +10,7 @@ judge, as in the other tokenizers' recipes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, cast
 
@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from engines import weights
 from engines.next_x import dar
 from engines.next_x.model import NET, TOKENIZER, Line, Sequential
-from engines.noise import Noise
 from engines.raster.guidance import Rule
-from engines.raster.sampler import ROWS, paint
+from engines.raster.sampler import paint
 from engines.raster.train import SHAPE, raster_loss
 from engines.tokenizers.cache import held_out, tokens
 from engines.tokenizers.cnn import psnr
@@ -82,14 +81,6 @@ def tokenizer_loss(network: nn.Module, batch: Any, generator: torch.Generator) -
 
 
 @torch.inference_mode()
-def decoded(tokenizer: Sequential, ids: Tensor, seeds: Sequence[int], multistep: bool = True) -> Tensor:
-    """Pictures (n, 3, 64, 64) of codes (n, 64), clamped; each starts from the noise of its seed, as in the lane."""
-    noise = torch.cat([dar.start(Noise(seed)) for seed in seeds])
-    made = [tokenizer.decode(a, b, multistep) for a, b in zip(ids.split(ROWS), noise.split(ROWS), strict=True)]
-    return torch.cat(made).clamp(-1, 1)
-
-
-@torch.inference_mode()
 def judge_tokenizer(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
     """PSNR in dB of held-out scenes decoded from their codes, and what the scoring judge reads in them, in percent.
 
@@ -100,7 +91,7 @@ def judge_tokenizer(network: nn.Module, count: int = JUDGED) -> dict[str, float]
     there, found = scene.objects[..., 0] >= 0, {}
     ids = net.encode(scene.image)
     for key, multistep in (("", False), ("_ab2", True)):
-        made = decoded(net, ids, range(count), multistep)
+        made = dar.decoded(net, ids, range(count), multistep)
         score = judges.score(made, scene.objects)
         found[f"psnr{key}"] = psnr(scene.image, made)
         found[f"objects{key}"] = 100 * score.right[there].float().mean().item()
@@ -136,7 +127,7 @@ def judge_line(network: nn.Module, count: int = JUDGED) -> dict[str, float]:
     nll = F.cross_entropy(logits.flatten(0, 1), written.flatten(), reduction="none").view(-1, GROUPS, TOKENS // GROUPS)
     found = []
     for scale in (1.5, 2.5, 4.0):
-        images = decoded(tokenizer, paint(net, objects, range(count), Rule(guidance=scale)), range(count))
+        images = dar.decoded(tokenizer, paint(net, objects, range(count), Rule(guidance=scale)), range(count))
         score = judges.score(images, objects)
         there = objects[..., 0] >= 0
         found.append((100 * score.scene.float().mean().item(), 100 * score.right[there].float().mean().item(), scale))

@@ -21,7 +21,7 @@ from engines.raster.guidance import Rule, guide, law
 from engines.raster.model import RandomOrder
 from engines.raster.sampler import ROWS, keyed, paint, schedule
 from engines.runtime import Trial
-from engines.scene_settings import held_out
+from engines.scene_settings import captions_of, held_out
 from engines.worlds import judges, scenes
 
 Result = dict[str, Any]
@@ -60,7 +60,7 @@ def judged(
 
     how: what `sampler.paint` takes beside.
     """
-    objects = scenes.captions([held_out(seed) for seed in seeds])
+    objects = captions_of(seeds)
     codes = paint(network(trial, name), objects, seeds, Rule(), order_of(order) if order else None,
                   ask=trial.ask, **how)
     images = picture_of(codes)
@@ -95,7 +95,7 @@ def cached_equals_full(trial: Trial) -> Iterator[Result]:
     session_of = trial.subject or (lambda net, rows: net.session(rows))
     good, total, points = 0, 0, []
     seeds = list(trial.seeds(trial.size(16)))
-    objects = scenes.captions([held_out(seed) for seed in seeds])
+    objects = captions_of(seeds)
     for name in (raster.NET, random_order.NET):
         trial.ask()
         net = cast(Any, weights.load(name))

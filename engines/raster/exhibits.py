@@ -26,15 +26,19 @@ GUIDANCE = Float(
     help="How strongly the caption pulls; 1 adds nothing to what the network learned. Far above the default, colours "
     "and shapes turn crude.",
 )
-DRAWING = (
-    Float(name="temperature", default=1.0, min=0.1, max=1.5, step=0.1, label="Temperature",
-          help="How freely the model chooses among likely codes."),
-    Bool(name="previews", default=True, label="Show it growing",
-         help="Sketch unfinished pictures on the way, by a small network. They never count in a lane's time."),
+TEMPERATURE = Float(name="temperature", default=1.0, min=0.1, max=1.5, step=0.1, label="Temperature",
+                    help="How freely the model chooses among likely codes.")
+CUTS = (
     Int(name="top_k", default=0, min=0, max=512, label="Top k", unit="codes", advanced=True,
         help="Draw among the k likeliest codes only; 0 keeps all."),
     Float(name="top_p", default=1.0, min=0.05, max=1.0, step=0.05, label="Top p", advanced=True,
           help="Draw among the likeliest codes that together reach this share; 1 keeps all."),
+)
+DRAWING = (
+    TEMPERATURE,
+    Bool(name="previews", default=True, label="Show it growing",
+         help="Sketch unfinished pictures on the way, by a small network. They never count in a lane's time."),
+    *CUTS,
 )
 
 RASTER = Exhibit(
