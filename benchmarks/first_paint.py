@@ -21,7 +21,7 @@ WATCH = """
   const button = document.querySelector('.run-button');
   const lanes = document.querySelector('.lanes');
   const some = (kind, states) => states.map((s) => `.${kind}[data-state=${s}]`);
-  const written = [...some('uf-cell', ['proposed', 'accepted', 'rejected', 'committed']),
+  const written = [...some('uf-cell', ['proposed', 'accepted', 'rejected', 'committed', 'lit']),
     ...some('uf-square', ['proposed', 'waiting', 'shown', 'noise'])].join();
   const port = new MessageChannel();
   let start = 0, emptied = false;

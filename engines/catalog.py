@@ -10,6 +10,7 @@ from engines.next_token import exhibits as next_token
 from engines.next_x import exhibits as next_x
 from engines.raster import exhibits as raster
 from engines.time_series import exhibits as time_series
+from engines.video import exhibits as video
 
 EXHIBITS: dict[str, Exhibit] = {
     e.slug: e
@@ -21,6 +22,7 @@ EXHIBITS: dict[str, Exhibit] = {
         *next_scale.EXHIBITS,
         *masked_continuous.EXHIBITS,
         *next_x.EXHIBITS,
+        *video.EXHIBITS,
         *density.EXHIBITS,
         *time_series.EXHIBITS,
     )

@@ -58,7 +58,7 @@ class Begin(Event):
     """A lane starts: its canvases, the networks that it may call, and the cells that were given.
 
     Roles of networks: target (its calls are the lane's), draft, head (called many times for one call of the target),
-    decoder (tokens into pictures).
+    decoder (tokens into pictures), encoder (the other way), sketch (previews).
     """
 
     kind: ClassVar[str] = "begin"
@@ -85,7 +85,8 @@ class Phase(Event):
 class Forward(Event):
     """One evaluation of a network. A cell in `reads` but not in `computes` came out of a cache.
 
-    `calls`: invocations of this net so far in this lane; `nfe`: evaluations of one sample so far.
+    `calls`: invocations of this net so far in this lane; `nfe`: evaluations of one sample so far. A lane with real
+    workers says which of them (from 0) did it, and when it began, on a clock that they share.
     """
 
     kind: ClassVar[str] = "forward"
@@ -99,6 +100,8 @@ class Forward(Event):
     nfe: int = 0
     ms: float = 0.0
     cache_bytes: int = 0
+    worker: int | None = None
+    start_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,7 +211,8 @@ class Lane:
 
     interventions: what a user may change (`force`, `reseed`). vocabulary(settings): word -> id, for forced words.
     nets: what is loaded before t = 0. warm: what else must not be paid for by the lane that comes first, such as
-    the compiled grammar. Both are functions of the settings.
+    the compiled grammar. Both are functions of the settings. workers: it has real ones, so it runs after the other
+    lanes, alone, and its clock is the wall's.
     """
 
     decode: Decode
@@ -222,6 +223,7 @@ class Lane:
     interventions: tuple[str, ...] = ("force", "reseed")
     vocabulary: Callable[[SimpleNamespace], dict[str, int]] | None = None
     warm: Callable[[SimpleNamespace], Any] | None = None
+    workers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

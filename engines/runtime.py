@@ -81,6 +81,8 @@ class Meter:
         self.quiet = quiet
         self.nets: dict[str, Net] = {}
         self.preview_ns = 0
+        # Of the thread that runs the lane; of the wall where a lane has workers of its own.
+        self.clock: Callable[[], int] = time.thread_time_ns
 
     def ask(self) -> None:
         """Raise Cancelled if somebody stopped the run."""
@@ -102,11 +104,11 @@ class Meter:
     @contextmanager
     def preview(self) -> Iterator[None]:
         """Decoding a preview: not a part of the algorithm, so not of the lane's clock."""
-        start = time.thread_time_ns()
+        start = self.clock()
         try:
             yield
         finally:
-            self.preview_ns += time.thread_time_ns() - start
+            self.preview_ns += self.clock() - start
 
 
 @dataclass
@@ -118,6 +120,7 @@ class _Open:
     steps: Iterator[ev.Event]
     noise: Noise
     meter: Meter
+    alone: bool = False
     n: int = 0
     ns: int = 0
     size: int = 0
@@ -245,11 +248,15 @@ def _drive(
             meter.net(net)
         if lane.warm:
             lane.warm(own)
+        if lane.workers:
+            meter.clock = time.perf_counter_ns
         title = exhibit.lanes[name].title or lane.title
-        open_.append(_Open(name, title, iter(lane.decode(own, noise, meter)), noise, meter))
+        open_.append(_Open(name, title, iter(lane.decode(own, noise, meter)), noise, meter, lane.workers))
     try:
         while running := [o for o in open_ if not o.over]:
-            lane_ = min(running, key=lambda o: o.ns)  # min keeps the first of equals: lane order
+            # min keeps the first of equals: lane order. A lane with workers would share the processor, so once it has
+            # said what it is, it comes last.
+            lane_ = min(running, key=lambda o: (o.alone and o.n > 0, o.ns))
             yield _advance(lane_, cancel)
     finally:
         for o in open_:
@@ -266,7 +273,7 @@ def _check_cells(lane: _Open, begin: ev.Begin) -> None:
 
 def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
     """The next event of this lane, stamped."""
-    previews, start = lane.meter.preview_ns, time.thread_time_ns()
+    previews, start = lane.meter.preview_ns, lane.meter.clock()
     event: ev.Event
     try:
         if cancel():
@@ -293,7 +300,7 @@ def _advance(lane: _Open, cancel: Cancel) -> ev.Event:
     except Exception as error:  # a lane of ours broke: the run goes on, the reason is told in one line
         event = ev.Failed(code="internal", message=f"{type(error).__name__}: {str(error)[:200]}",
                           fix="Try another seed; if it happens again, report it with this link.")
-    lane.ns += max(0, time.thread_time_ns() - start - (lane.meter.preview_ns - previews))
+    lane.ns += max(0, lane.meter.clock() - start - (lane.meter.preview_ns - previews))
     lane.over = isinstance(event, ev.Done | ev.Failed)
     event = replace(event, lane=lane.name, n=lane.n, t=lane.ns / 1e6)
     lane.noise.now = lane.n

@@ -50,7 +50,7 @@ SHARES: dict[str, tuple[int, tuple[str, ...]]] = {
         ("next_token", "any_order", "scenes", "tokenizers", "raster", "next_scale", "masked_continuous"),
     ),
     "one of every kind": (4 * MEGABYTE, ("density", "discrete_diffusion", "time_series")),
-    "one of every kind, 2": (7 * MEGABYTE, ("neighbours", "next_x")),
+    "one of every kind, 2": (7 * MEGABYTE, ("neighbours", "next_x", "video", "recognition")),
 }
 
 

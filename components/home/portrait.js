@@ -1,5 +1,5 @@
 // The portrait of an exhibit: the thread from each decision of its recorded run to the next, in the order ramp.
-// Text: cells on a line, an arc for each step. Pictures: what came out, and beside it cells on their grid with a path
+// Text: cells on a line, an arc for each step. Films: a few frames, and when each was painted. Pictures: what came out, and beside it cells on their grid with a path
 // through them, or growing squares.
 
 import { svg } from "../shell/dom.js";
@@ -23,6 +23,8 @@ export function portrait(trace) {
   if (canvas.kind === "plane") return walks(canvas, own);
   if (canvas.kind === "series") return curves(own);
   if (canvas.kind === "graph") return chain(canvas, given, steps);
+  if (canvas.strip) return letters(canvas, steps);
+  if (canvas.kind === "frames") return film(own, canvas, given, steps);
   return path(canvas, given, steps);
 }
 
@@ -115,6 +117,26 @@ function walks({ shape: { box, n } }, events) {
   return root;
 }
 
+/** The places of letters on a strip, and a thread from each to the slot that has to read it. */
+function letters({ strip: [, wide], spans, shape: [n] }, steps) {
+  const root = frame();
+  const x = (share) => 6 + share * (WIDTH - 12);
+  const written = new Set(steps.flat());
+  const last = Math.max(spans.length - 1, 1);
+  for (let i = 0; i < n; i++) {
+    const slot = x((i + 0.5) / n);
+    const colour = written.has(i) && i < spans.length ? ramp(i / last) : "var(--line)";
+    if (i < spans.length) {
+      const [left, right] = spans[i].map((v) => x(v / wide));
+      const middle = ((left + right) / 2).toFixed(1);
+      root.append(svg("rect", { x: left.toFixed(1), y: 5, width: Math.max(right - left - 1.5, 1).toFixed(1), height: 4, rx: 2, fill: colour }),
+        svg("path", { d: `M${slot.toFixed(1)} ${HEIGHT - 10} C${slot.toFixed(1)} 30 ${middle} 34 ${middle} 12`, fill: "none", stroke: colour, "stroke-width": 1.5, "stroke-linecap": "round" }));
+    }
+    root.append(dot([slot, HEIGHT - 10], 2.4, colour));
+  }
+  return root;
+}
+
 /** The first chain's way through its net. */
 function chain({ shape: { nodes, edges } }, given, steps) {
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "portrait", preserveAspectRatio: "xMinYMax meet" });
@@ -124,6 +146,18 @@ function chain({ shape: { nodes, edges } }, given, steps) {
   const own = [...given, ...steps.flat()].filter((cell) => cell < nodes.length);
   own.slice(1).forEach((to, k) => line(own[k], to, ramp(k / Math.max(own.length - 2, 1)), 1.75));
   nodes.forEach((_, i) => root.append(dot(place(i), own.includes(i) ? 2.6 : 1.6, own.includes(i) ? ramp(own.indexOf(i) / Math.max(own.length - 1, 1)) : "var(--line)")));
+  return root;
+}
+
+/** The film at a glance, and under it its frames, coloured by when they were painted. */
+function film(events, { shape: [n], keys }, given, steps) {
+  const root = frame();
+  const last = events.findLast((e) => e.kind === "preview" && e.name === "picture");
+  const href = last && addressOf(last);
+  if (href) root.append(svg("image", { href, x: 2, y: 6, width: WIDTH - 4, height: 34, preserveAspectRatio: "xMinYMid meet" }));
+  const place = (cell) => [4 + (cell / (n - 1)) * (WIDTH - 8), !cell || keys.includes(cell) || !keys.length ? 48 : 56];
+  for (const cell of given) root.append(dot(place(cell), 1.4, "var(--line)"));
+  steps.forEach((cells, k) => { for (const cell of cells) root.append(dot(place(cell), 1.7, ramp(steps.length > 1 ? k / (steps.length - 1) : 0))); });
   return root;
 }
 

@@ -3,6 +3,7 @@
 
 import { isPicture } from "../player/player.js";
 import { fine, inWords, isEnd, isPad, make, short, spelled, total, words } from "../player/words.js";
+import * as frame from "./frame.js";
 import * as moment from "./moment.js";
 import * as node from "./node.js";
 import * as point from "./point.js";
@@ -23,7 +24,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   let pending = 0;
   let last = [];
 
-  const named = (value) => spelled(value, t);
+  let stop = null; // the sign that ends a word read off a strip
+  const named = (value) => (value != null && value === stop ? t("strip.end") : spelled(value, t));
 
   function canForce(lane) {
     if (options.interventions) return (options.interventions[lane] ?? []).includes("force");
@@ -36,11 +38,12 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const state = focus && player.state(focus.lane);
     const cell = state?.cells[focus.cell];
     const picture = isPicture(state?.canvas);
-    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state), state?.canvases.series?.cells[focus.cell]];
+    const key = [focus?.lane, focus?.cell, focus?.chosen, cell, player.version, cell?.rivals && state.tree, picture && square.stamp(player, focus.lane, state), state?.canvases.series?.cells[focus.cell], state?.canvas.kind === "frames" && frame.stamp(player, focus.lane, state)];
     if (key.every((k, i) => k === last[i]) && last.length) return;
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
+    stop = state?.canvas?.strip ? "end" : null;
     element.replaceChildren(...(cell ? shown(focus, cell, state) : player.lanes.length ? [empty()] : []));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
@@ -49,6 +52,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     if (isPicture(state.canvas)) return square.view({ player, t, focus, cell, state, codes: options.codes, canForce: canForce(focus.lane), redraw, numberLine });
     if (state.canvas.kind === "plane") return point.view({ player, t, focus, cell, state, numberLine });
     if (state.canvas.kind === "graph") return node.view({ player, t, focus, cell, state, canForce: canForce(focus.lane) });
+    if (state.canvas.kind === "frames") return frame.view({ player, t, focus, cell, state, redraw });
     if (state.canvas.kind === "series") return moment.view({ player, t, focus, cell, state });
     return view(focus, cell, state);
   }
@@ -56,7 +60,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function empty() {
     const canvases = player.lanes.map((id) => player.events(id)[0]?.canvases?.[0]);
     const kind = canvases.find((c) => c)?.kind;
-    const key = isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node", series: ".moment" }[kind] ?? "";
+    const key = canvases.some((c) => c?.strip) ? ".letter" : isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node", series: ".moment", frames: ".frame" }[kind] ?? "";
     return make("p", { class: "uf-empty" }, t(`inspector.empty${key}`));
   }
 
@@ -68,22 +72,34 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function view(focus, cell, state) {
     const value = current(cell);
     const parts = [];
-    const place = [t("inspector.word", { n: focus.cell + 1 })];
+    const letters = Boolean(state.canvas.strip);
+    const place = [t(letters ? "inspector.letter" : "inspector.word", { n: focus.cell + 1 })];
     if (cell.call) place.push(t("inspector.decided", { n: cell.call }));
     const top = make("p", { class: "uf-where-word" }, square.whose(player, focus), make("span", {}, place.join(" \u00b7 ")));
     if (focus.chosen) top.append(make("button", { type: "button", class: "uf-follow", "data-key": "follow", onclick: () => player.select(null) }, t("inspector.clear")));
     parts.push(top);
     const struck = cell.struck && cell.struck !== value ? make("s", {}, named(cell.struck)) : null;
     parts.push(make("p", { class: "uf-big", "data-draft": cell.state === "proposed" }, named(value) || "\u2026", struck));
-    parts.push(make("p", { class: "uf-say" }, sentence(cell, value)));
+    parts.push(make("p", { class: "uf-say" }, letters ? letterSentence(focus, cell, state) : sentence(cell, value)));
     const pair = PAIRS.find(([a, b]) => cell.dists?.[a] || cell.dists?.[b]);
     const names = pair ?? Object.keys(cell.dists ?? {}).filter((n) => n !== "truth" && n !== "residual").slice(0, 2);
     if (names.length) parts.push(bars(focus, cell, value, names), legend(cell, names));
     if (cell.rivals) parts.push(...rivals(cell, state));
     if (cell.ratio != null && cell.verdict && cell.origin !== "forced") parts.push(...numberLine(cell));
     if (cell.sees != null && cell.state !== "given") parts.push(sight(focus, cell, state));
-    if (names.length && canForce(focus.lane)) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t("inspector.force.help")));
+    if (names.length && canForce(focus.lane)) parts.push(make("p", { class: "uf-head" }, t("inspector.force")), make("p", { class: "uf-help" }, t(letters ? "inspector.force.letter.help" : "inspector.force.help")));
     return parts;
+  }
+
+  /** How a slot of a strip was read. */
+  function letterSentence(focus, cell, state) {
+    const p = inWords(cell.chance);
+    if (cell.state !== "committed") return t(state.done ? "say.letter.behind" : "say.letter.masked");
+    const { printed } = state.canvas;
+    const truth = printed[focus.cell] ?? (focus.cell === printed.length ? stop : null);
+    const said = [t(cell.origin === "forced" ? "say.letter.forced" : "say.letter", { p })];
+    if (truth !== cell.value) said.push(truth === null ? t("say.letter.nothing") : t("say.letter.printed", { word: named(truth) }));
+    return said.join(" ");
   }
 
   function current(cell) {
@@ -148,9 +164,10 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       const truth = chance(dists.truth, word) ?? (dists.truth && dists.truth.rest < 0.005 ? 0 : null);
       if (truth != null) pair.append(make("span", { class: "uf-truth", style: `left:${(100 * truth) / peak}%`, title: `${t("inspector.truth")} ${short(truth)}` }));
       const said = [named(word), ...all.filter((n) => dists[n]).map((n) => `${label(n)} ${short(chance(dists[n], word) ?? 0)}`), truth == null ? "" : `${t("inspector.truth")} ${short(truth)}`].filter(Boolean).join(", ");
-      const name = force ? `${said}. ${t("inspector.force.button", { word: named(word) })}` : said;
+      const write = t(player.state(focus.lane).canvas.strip ? "inspector.force.letter.button" : "inspector.force.button", { word: named(word) });
+      const name = force ? `${said}. ${write}` : said;
       return make("li", { "data-now": word === value, "data-gone": word === cell.struck && word !== value, "data-cut": Boolean(cut) },
-        make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? t("inspector.force.button", { word: named(word) }) : null, "data-word": word, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
+        make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? write : null, "data-word": word, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
           make("span", { class: "uf-bar-word", "data-long": named(word).length > 9 }, named(word)), pair, nums));
     });
     return make("ul", { class: "uf-bars" }, ...rows);
@@ -214,7 +231,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const on = () => player.light({ lane: focus.lane, cell: focus.cell, cells });
     const off = () => player.light(null);
     return make("button", { type: "button", class: "uf-sees", "data-key": "sees", onpointerenter: on, onpointerleave: off, onfocus: on, onblur: off, onclick: on },
-      make("span", {}, t("inspector.sees", { n: cells.length, m })), svg);
+      make("span", {}, t(state.canvas.strip ? "inspector.sees.letters" : "inspector.sees", { n: cells.length, m })), svg);
   }
 
   // While the cursor is dragged quickly the stage comes first: the bars follow some ten times a second.

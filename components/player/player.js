@@ -11,7 +11,7 @@ const VISIBLE = new Set(["propose", "accept", "reject", "commit", "withdraw", "p
 // How long a moment is held (ms): by kind of event, and for pictures by what is decided: a square, a set, a whole scale.
 const HOLD = { propose: 620, branch: 260, prune: 220, draft: 150, accept: 400, reject: 620, commit: 290, write: 170, withdraw: 320, preview: 500, denoise: 130, square: 140, set: 420, scale: 1200, walk: 110 };
 
-/** What a net is to its lane: "draft", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
+/** What a net is to its lane: "draft", "encoder", "decoder", "head", or "main", the one whose evaluations are the lane's calls. */
 const PICTURES = new Set(["grid", "list", "pyramid"]);
 /** Is this canvas a picture, so that its cells are places and not words? */
 export const isPicture = (canvas) => PICTURES.has(canvas?.kind);
@@ -274,7 +274,7 @@ class Lane {
     const drafts = (event.nets ?? []).filter((n) => n.role === "draft").map((n) => n.id);
     if (drafts.length < (event.nets ?? []).length) this.draftNets = new Set(drafts);
     this.nets = event.nets ?? EMPTY;
-    this.sideNets = new Set(this.nets.filter((n) => ["decoder", "head"].includes(n.role)).map((n) => n.id));
+    this.sideNets = new Set(this.nets.filter((n) => ["decoder", "encoder", "head"].includes(n.role)).map((n) => n.id));
     this.kind = canvas?.kind;
     this.expected = { pyramid: () => canvas.shape.length, plane: () => canvas.shape.n - 1, series: () => canvas.calls }[this.kind]?.() ?? null;
   }
@@ -293,6 +293,7 @@ class Lane {
     if (starts) this.groups.push(group);
     if (event.kind === "forward") {
       const side = this.sideNets.has(event.net);
+      group.looked ||= this.nets.some((net) => net.id === event.net && net.role === "encoder");
       group.forward = (!side && !this.draftNets.has(event.net)) || group.forward;
       group.drafting = !side && this.draftNets.has(event.net);
     }
@@ -305,8 +306,9 @@ class Lane {
       if (kind === "propose" && group.drafting) kind = "draft";
       if (event.node) kind = { propose: "branch", withdraw: "prune" }[kind] ?? kind;
       if (kind === "commit") kind = this.#written(event);
-      // What is shown before the first call stays in view while the first cells come: nobody is held up for it.
-      if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit || !this.calls ? "" : kind;
+      // What is shown before the first call stays in view while the first cells come: nobody is held up for it, unless
+      // an encoder had to look first.
+      if (kind === "preview") kind = group.kind === "preview" && event.name === "denoise" ? "denoise" : group.commit || !(this.calls || group.looked) ? "" : kind;
       group.hold = this.kind === "plane" ? HOLD.walk : Math.max(group.hold, HOLD[kind] ?? 0);
     }
     return group;
@@ -316,7 +318,7 @@ class Lane {
     // A whole spectrum, or whole series at the end: what is looked at longest.
     if (this.kind === "pyramid" || (this.kind === "series" && event.canvas)) return "scale";
     if (this.open || this.kind === "series") return "write";
-    if (this.kind === "grid" || this.kind === "list") return expand(event.cells).length > 1 ? "set" : "square";
+    if (["frames", "grid", "list"].includes(this.kind)) return expand(event.cells).length > 1 ? "set" : "square";
     return "commit";
   }
 

@@ -79,7 +79,7 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
   const below = el("div", { class: "below", id: "panel-idea" }, beatBox, claimBox, questionBox);
   const textBox = el("details", { class: "as-text" }, el("summary", {}, words("section.text")));
   const credits = el("footer", { class: "credits" },
-    el("p", {}, el("cite", {}, exhibit.paper.title), `. ${exhibit.paper.authors}. ${exhibit.paper.venue}.`, exhibit.paper.arxiv ? [" ", outward(`arXiv ${exhibit.paper.arxiv}`, `https://arxiv.org/abs/${exhibit.paper.arxiv}`)] : null),
+    el("p", {}, el("cite", {}, exhibit.paper.title), `. ${exhibit.paper.authors.replace(/\.$/, "")}. ${exhibit.paper.venue}.`, exhibit.paper.arxiv ? [" ", outward(`arXiv ${exhibit.paper.arxiv}`, `https://arxiv.org/abs/${exhibit.paper.arxiv}`)] : null),
     el("p", {}, words("credits.ours")));
   const page = el("main", { class: "exhibit", id: "unfold-main", "data-tab": "controls", "data-exhibit": exhibit.slug, "data-what": exhibit.map.what },
     head, el("div", { class: "workspace" }, controlsBox, center, inspectorBox), tabs, below, textBox, credits);
@@ -387,11 +387,11 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(isPicture(canvas) && which === "fork" ? "whatif.square.fork" : `whatif.${which}`));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(which === "base" ? "whatif.base" : isPicture(canvas) ? "whatif.square.fork" : canvas?.strip ? "whatif.letter.fork" : "whatif.fork"));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
     const graph = canvas?.kind === "graph";
-    const kind = isPicture(canvas) ? "whatif.square" : graph ? "whatif.node" : "whatif";
+    const kind = isPicture(canvas) ? "whatif.square" : graph ? "whatif.node" : canvas?.strip ? "whatif.letter" : "whatif";
     const place = last && (isPicture(canvas) ? placeOf : graph ? nodeOf : () => "")(words, canvas, last.cell);
     const key = `${kind}.${forced.length > 1 ? "more" : "one"}`;
     set(whatIf,

@@ -4,11 +4,13 @@
 
 import { el, put, set } from "./dom.js";
 import * as curve from "../stage/curve.js";
+import * as film from "../stage/film.js";
 import * as gallery from "../stage/gallery.js";
 import * as series from "../stage/series.js";
+import * as strip from "../stage/strip.js";
 import * as tokens from "../stage/tokens.js";
 
-const KINDS = { tokens, grid: gallery, pyramid: gallery, list: gallery, plane: gallery, graph: gallery, series };
+const KINDS = { tokens, grid: gallery, pyramid: gallery, list: gallery, plane: gallery, graph: gallery, series, frames: film, strip };
 
 /** Draw the chosen lanes of a player, grouped by what draws their canvas: {draw(), set(change), lanes(ids), destroy()} */
 export function mountStages(element, player, { lanes, strings, options = {} }) {
@@ -16,8 +18,10 @@ export function mountStages(element, player, { lanes, strings, options = {} }) {
   let chosen = lanes;
   let key = "";
 
+  /** A canvas is drawn after its kind; one that has a strip, after the strip. */
   function kindOf(lane) {
-    return player.events(lane)[0]?.canvases?.[0]?.kind;
+    const canvas = player.events(lane)[0]?.canvases?.[0];
+    return canvas?.strip ? "strip" : canvas?.kind;
   }
 
   function look() {

@@ -425,7 +425,7 @@ function label(x, y, said, anchor, kind = "uf-tick") {
 
 const arrays = new WeakMap();
 
-/** A Preview of half floats as {shape, at(i, j, k)}, decoded once; null if there is none or it is damaged. */
+/** A Preview of half floats as {shape, at(i, j, k)} (i is 0 where it has two dimensions), decoded once; null if there is none or it is damaged. */
 export function halves(event) {
   if (!event || event.dtype !== "f16") return null;
   if (!arrays.has(event)) arrays.set(event, unpack(event));
@@ -439,9 +439,10 @@ function unpack({ data, shape }) {
   } catch {
     return null;
   }
-  if (shape.length !== 3 || bytes.length !== 2 * shape[0] * shape[1] * shape[2]) return null;
+  const [rows, columns] = shape.slice(-2);
+  if (![2, 3].includes(shape.length) || bytes.length !== 2 * shape.reduce((a, b) => a * b)) return null;
   const values = Float32Array.from({ length: bytes.length / 2 }, (_, i) => half(bytes[2 * i] | (bytes[2 * i + 1] << 8)));
-  return { shape, at: (i, j, k) => values[(i * shape[1] + j) * shape[2] + k] };
+  return { shape, at: (i, j, k) => values[(i * rows + j) * columns + k] };
 }
 
 function half(bits) {

@@ -1,13 +1,13 @@
 """Scenes turned into tokens once, so that decoders do not pay for the drawing and encoding of every picture.
 
-Chunks of CHUNK scenes lie in `runs/tokens/`, outside the tree's history, under the digest of the tokenizer that wrote
-them; they are made when first asked for. Training walks through CHUNKS of them again and again, shuffled anew.
+Chunks lie in `runs/tokens/`, outside the tree's history, under the digest of the tokenizer that wrote them; they are
+made when first asked for (`kept`). Training walks through CHUNKS of them again and again, shuffled anew.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,21 +37,29 @@ def encode(name: str, seeds: range) -> tuple[Tensor, Tensor]:
     return torch.cat(tokens), torch.cat(objects)
 
 
+def kept(folder: str, index: int, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """What `make` makes, from ROOT / folder / index if it has been made before; numbers kept are fp16 or int16."""
+    path = ROOT / folder / f"{index}.safetensors"
+    if not path.exists():
+        small = {str(i): (x.half() if x.is_floating_point() else x.short()).contiguous() for i, x in enumerate(make())}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        save_file(small, temporary)
+        os.replace(temporary, path)
+    held = load_file(path)
+    return tuple(x.float() if x.is_floating_point() else x.long() for x in (held[str(i)] for i in range(len(held))))
+
+
+def folder_of(name: str) -> str:
+    """Where what this tokenizer wrote is kept."""
+    return f"{name.replace('/', '-')}-{weights.sha256(name)[:12]}"
+
+
 def chunk(name: str, index: int) -> tuple[Tensor, Tensor]:
-    """Scenes index · CHUNK … of the training range, from disk if they have been encoded before."""
-    path = ROOT / f"{name.replace('/', '-')}-{weights.sha256(name)[:12]}" / f"{index}.safetensors"
-    if path.exists():
-        held = load_file(path)
-        tokens = held["tokens"]
-        return tokens.float() if tokens.is_floating_point() else tokens.long(), held["objects"].long()
+    """Scenes index · CHUNK … of the training range."""
     first = scenes.TRAIN.start + index * CHUNK
-    tokens, objects = encode(name, range(first, first + CHUNK))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    small = tokens.half() if tokens.is_floating_point() else tokens.short()
-    save_file({"tokens": small.contiguous(), "objects": objects.to(torch.int8).contiguous()}, temporary)
-    os.replace(temporary, path)
-    return tokens, objects
+    written, objects = kept(f"{folder_of(name)}-pictures", index, lambda: encode(name, range(first, first + CHUNK)))
+    return written, objects
 
 
 def tokens(name: str, part: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -458,6 +458,7 @@ def test_damaged_and_foreign_previews_are_left_out_and_text_stays_text(chromium,
         page.context.close()
 
 
+@pytest.mark.alone
 def test_a_step_of_scrubbing_fits_into_a_frame(show):
     """CPU time of the page's own thread; the best of three walks, since a busy machine only ever adds to it."""
     page = show("?exhibit=raster")

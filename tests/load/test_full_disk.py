@@ -14,6 +14,8 @@ from benchmarks.served import ROOT, served
 from benchmarks.wire import Run, Wire
 from components.recorded import read
 
+pytestmark = pytest.mark.alone  # it times what a neighbour would slow down
+
 SLUGS = ("assd", "var")
 # Sockets are no files: only what would go to the disk fails (EFBIG; Python ignores the signal that comes with it).
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"

@@ -12,6 +12,8 @@ from benchmarks.served import Server, served
 from benchmarks.wire import Run
 from components.recorded import read
 
+pytestmark = pytest.mark.alone  # it times what a neighbour would slow down
+
 LIVE, VIEWERS, SECONDS = 3, 8, 5.0
 SLOW = 10.0  # a machine that is busy with something else may be ten times slower than the page promises
 

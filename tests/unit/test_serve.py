@@ -20,6 +20,8 @@ from engines import catalog
 from engines import events as ev
 from engines.errors import BadWeights
 
+pytestmark = pytest.mark.alone  # it times what a neighbour would slow down
+
 SLUG = "assd"
 Frames = list[dict[str, Any]]
 

@@ -6,7 +6,7 @@ asked for with the wobble and the table of these seeds. Take seeds from TRAIN, V
 
 from collections.abc import Iterator
 
-from engines.worlds.scenes.changes import EditPairs, Video, edit_pairs, video
+from engines.worlds.scenes.changes import EditPairs, Film, Video, edit_pairs, film, nearest_joint, script, video
 from engines.worlds.scenes.drawing import Scene
 from engines.worlds.scenes.objects import (
     CELLS,
@@ -29,8 +29,8 @@ from engines.worlds.scenes.objects import (
 from engines.worlds.scenes.placing import render
 
 __all__ = ["CELLS", "COLOURS", "MOST", "PLACES", "RGB", "SHAPES", "SIZE", "SIZES", "TEST", "TRAIN", "VALIDATION",
-           "VERSION", "EditPairs", "Scene", "Seeds", "Video", "batches", "caption_text", "captions", "draw",
-           "edit_pairs", "render", "sort_objects", "video"]
+           "VERSION", "EditPairs", "Film", "Scene", "Seeds", "Video", "batches", "caption_text", "captions", "draw",
+           "edit_pairs", "film", "nearest_joint", "render", "script", "sort_objects", "video"]
 
 
 def draw(seeds: Seeds) -> Scene:

@@ -1,9 +1,9 @@
 """Scenes that change: one object edited and all else left to the pixel, and short films of one or two that move."""
 
 import math
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,6 +46,17 @@ class Video(NamedTuple):
     objects: Tensor  # (B, T, 4, 4): the caption of every frame; a sliding object is where most of it is
 
 
+class Film(NamedTuple):
+    images: Tensor  # (B, T, 3, 64, 64), the frames that were drawn; a whole film has beats · (frames - 1) + 1
+    objects: Tensor  # (B, beats + 1, 4, 4): the caption where each beat begins, and at the end; a row is one toy
+    hops: Tensor  # (B, beats, 4) bool: which of them hop
+
+
+def nearest_joint(t: int, last: int, beats: int) -> int:
+    """The joint of beats, 0 … beats, that frame t of 0 … last is nearest to; half way is the later one."""
+    return math.floor(t * beats / last + 0.5)
+
+
 def edit_pairs(seeds: Seeds) -> EditPairs:
     """One object recoloured, reshaped, added or removed, in the scenes of these seeds; the rest stays."""
     before = captions(seeds)
@@ -85,8 +96,19 @@ def edit_pairs(seeds: Seeds) -> EditPairs:
 
 def video(seeds: Seeds, frames: int = 8) -> Video:
     """Films of the scenes of these seeds: one or two objects slide to a free cell beside them, grow, shrink or hop."""
-    films = [_film(seeds[first : first + CHUNK], frames) for first in range(0, len(seeds), CHUNK)]
-    return Video(*(torch.cat(part) for part in zip(*films)))
+    shot = film(seeds, 1, frames)
+    joints = [nearest_joint(t, frames - 1, 1) for t in range(frames)]
+    return Video(shot.images, torch.stack([sort_objects(shot.objects[:, joint]) for joint in joints], 1))
+
+
+def film(seeds: Seeds, beats: int, frames: int, only: Collection[int] | None = None) -> Film:
+    """Films of so many beats, each of so many frames; the last frame of a beat is the first one of the next.
+
+    only: the frames of the film, counted from 0, that are drawn; all if not given.
+    """
+    drawn = range(beats * (frames - 1) + 1) if only is None else sorted(only)
+    parts = [_film(seeds[first : first + CHUNK], beats, frames, drawn) for first in range(0, len(seeds), CHUNK)]
+    return Film(*(torch.cat(part) for part in zip(*parts)))
 
 
 def _plan(objects: list[list[int]], u: list[float]) -> tuple[list[list[int]], list[bool]]:
@@ -114,20 +136,30 @@ def _beside(cell: int) -> list[int]:
     return [3 * r + c for r, c in around if 0 <= r < 3 and 0 <= c < 3]
 
 
-def _film(seeds: Seeds, frames: int) -> tuple[Tensor, Tensor]:
-    first = captions(seeds)
-    plans = [_plan(objects, u) for objects, u in zip(first.tolist(), uniforms(seeds, MOTION, 6).tolist())]
-    last = torch.tensor([plan[0] for plan in plans])
-    start, end = place(first, seeds), place(last, seeds)
-    hop = torch.tensor([plan[1] for plan in plans])[start.scene, start.mark - 1].float()
-    table = grounds(seeds)
-    images, objects = [], []
-    for now in np.linspace(0, 1, frames).tolist():
+def script(seeds: Seeds, beats: int) -> tuple[Tensor, Tensor]:
+    """What happens in the films of these seeds, nothing drawn: captions (B, beats + 1, 4, 4), hops (B, beats, 4)."""
+    rows, hops = [captions(seeds)], []
+    draws = uniforms(seeds, MOTION, 6 * beats).reshape(len(seeds), beats, 6).tolist()
+    for beat in range(beats):
+        plans = [_plan(objects, u[beat]) for objects, u in zip(rows[-1].tolist(), draws)]
+        rows.append(torch.tensor([plan[0] for plan in plans]))
+        hops.append(torch.tensor([plan[1] for plan in plans]))
+    return torch.stack(rows, 1), torch.stack(hops, 1)
+
+
+def _film(seeds: Seeds, beats: int, frames: int, drawn: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
+    objects, hops = script(seeds, beats)
+    table, images = grounds(seeds), []
+    ends = [place(objects[:, joint], seeds) for joint in range(beats + 1)]
+    for frame in drawn:
+        beat = min(frame // (frames - 1), beats - 1)
+        start, end = ends[beat : beat + 2]
+        now = (frame - beat * (frames - 1)) / (frames - 1)
         s = now * now * (3 - 2 * now)  # sets off and arrives gently
         moved = (a + (b - a) * s for a, b in ((start.x, end.x), (start.y, end.y), (start.radius, end.radius)))
         x, y, radius = moved
+        hop = hops[start.scene, beat, start.mark - 1].float()
         lift = hop * HOP * abs(math.sin(math.pi * HOPS * now))
-        things = start._replace(x=x, y=y, radius=radius, turn=start.turn + (end.turn - start.turn) * s, lift=lift)
-        images.append(paint(table, things)[0])
-        objects.append(sort_objects(first if s < 0.5 else last))
-    return torch.stack(images, 1), torch.stack(objects, 1)
+        turn = start.turn + (end.turn - start.turn) * s
+        images.append(paint(table, start._replace(x=x, y=y, radius=radius, turn=turn, lift=lift))[0])
+    return torch.stack(images, 1), objects, hops

@@ -1,0 +1,1 @@
+"""Films, frame by frame or planned: key frames first, then all the gaps between them."""
