@@ -22,7 +22,7 @@ WATCH = """
   const lanes = document.querySelector('.lanes');
   const some = (kind, states) => states.map((s) => `.${kind}[data-state=${s}]`);
   const written = [...some('uf-cell', ['proposed', 'accepted', 'rejected', 'committed', 'lit']),
-    ...some('uf-square', ['proposed', 'waiting', 'shown', 'noise'])].join();
+    ...some('uf-square', ['proposed', 'waiting', 'shown', 'noise']), ...some('uf-frame', ['given', 'committed'])].join();
   const port = new MessageChannel();
   let start = 0, emptied = false;
   window.paints = [];
@@ -76,10 +76,10 @@ def home(browser: Browser, server: Server, times: int = 7) -> float:
 
 
 def of_cells() -> tuple[str, ...]:
-    """The exhibits that write words or paint squares: what the clock above can see."""
+    """The exhibits that write words, paint squares or make films: what the clock above can see."""
     kinds = {slug: next(e for e in read(slug) if e.get("kind") == "begin")["canvases"][0]["kind"]
              for slug in catalog.EXHIBITS}
-    return tuple(slug for slug, kind in kinds.items() if kind in ("tokens", "grid", "list", "pyramid"))
+    return tuple(slug for slug, kind in kinds.items() if kind in ("tokens", "grid", "list", "pyramid", "frames"))
 
 
 def main(count: int = CLICKS, slugs: tuple[str, ...] = ()) -> list[Row]:

@@ -14,6 +14,7 @@ steps, and how a key is read anew before it starts the next beat: decoded to pix
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from functools import lru_cache
 from math import nan
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -35,6 +36,12 @@ ROLES = {NET: "target", VAE: "decoder", ENCODER: "encoder"}
 Painting = Generator[Event, None, Tensor]
 
 
+@lru_cache(maxsize=8)
+def opening(seed: int, vae: Any) -> tuple[Tensor, Tensor]:
+    """The first frame of a film, (1, 3, 64, 64) and as latents, drawn once for all lanes."""
+    return given([seed], vae)
+
+
 class Hands(NamedTuple):
     """The networks of who works on a film. Two workers share none: a Net counts the calls of one."""
 
@@ -51,7 +58,8 @@ class Studio:
         vae = meter.net(VAE)
         encoder = meter.nets.setdefault(ENCODER, Net(ENCODER, vae.session.encode, meter))
         self.hands = Hands(meter.net(NET), vae, encoder)
-        self.image, first = given([noise.seed], vae.session)
+        with meter.preview():  # it is given
+            self.image, first = opening(noise.seed, vae.session)
         self.reel = Reel([noise.seed], s.beats, first, [noise], s.temperature)
 
     def begin(
