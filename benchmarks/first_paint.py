@@ -22,7 +22,8 @@ WATCH = """
   const lanes = document.querySelector('.lanes');
   const some = (kind, states) => states.map((s) => `.${kind}[data-state=${s}]`);
   const written = [...some('uf-cell', ['proposed', 'accepted', 'rejected', 'committed', 'lit']),
-    ...some('uf-square', ['proposed', 'waiting', 'shown', 'noise']), ...some('uf-frame', ['given', 'committed'])].join();
+    ...some('uf-square', ['proposed', 'waiting', 'shown', 'noise']),
+    ...some('uf-frame', ['given', 'committed'])].join();
   const port = new MessageChannel();
   let start = 0, emptied = false;
   window.paints = [];
