@@ -191,9 +191,9 @@ def test_the_inspector_shows_both_distributions_and_what_a_square_could_see(show
 def test_a_bar_forces_its_code_after_the_evaluation_that_chose_there(show):
     page = show("?exhibit=raster")
     square(page, "random", 12).click()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     bar = page.locator(".uf-code-bars li:not([data-now]) button").first
-    code = int(bar.get_attribute("data-code") or -1)
-    bar.click()
+    code = bar.evaluate("(b) => { b.click(); return Number(b.dataset.code); }")
     (change,) = page.evaluate("sent.at(-1).interventions")
     assert (change["do"], change["lane"], change["cell"], change["value"]) == ("force", "random", 12, code)
     events = page.evaluate("players[0].events('random').map((e) => [e.kind, e.predicts])")
