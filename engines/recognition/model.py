@@ -15,6 +15,7 @@ tokens lie in two rows as well.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -67,7 +68,7 @@ class Read(NamedTuple):
     keys: Tensor
 
 
-class Reader(nn.Module):
+class Reader(nn.Module, ABC):
     """What the three share. grid: rows and columns of visual tokens, N of them; the encoder has `depth` blocks.
 
     wide: units of the perceptron in a layer of the decoder (the paper: 4 d).
@@ -112,13 +113,13 @@ class Reader(nn.Module):
         """Where each slot looked in the last layer: (B, n, N), the mean of the heads."""
         return self.last().weights(read.asked, read.keys)
 
+    @abstractmethod
     def read(self, x: Tensor) -> Read:
         """All slots of visual tokens X, letters before them included where a reader hears those; the likeliest ones."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, image: Tensor, target: Tensor) -> Tensor:
         """target (B, T + 1): letters, END, then NOTHING. Cross-entropy in nats a letter, smoothed."""
-        raise NotImplementedError
 
     def session(self) -> Session:
         return Session(self)
