@@ -16,7 +16,7 @@ from torch import Tensor
 from engines import stats, weights
 from engines.events import Event, Forward
 from engines.recognition import strip as page
-from engines.recognition.model import CAUSAL, CPPD, PLAIN, SILENT, Reader
+from engines.recognition.model import CAUSAL, CPPD, PLAIN, SILENT, Causal, Reader
 from engines.runtime import Trial, abreast
 from engines.worlds import words
 
@@ -126,7 +126,7 @@ def decoding(net: Reader, drawn: words.Strips, whole: bool = False) -> Callable[
     it makes as many calls as there are slots in use."""
     session = net.session()
     decoder = session.decoder
-    by_letter = net.__class__.__name__ == "Causal"
+    by_letter = isinstance(net, Causal)
     seen = [session(image[None]) for image in drawn.image]
     slots = [[letter for letter in row.tolist() if letter >= 0] for row in drawn.slots]
 

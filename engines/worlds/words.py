@@ -10,7 +10,7 @@ Symbols: B strips, T = LONGEST letters at most, T + 1 slots: the letters, then E
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -181,7 +181,7 @@ def render(texts: Sequence[str], looks: Sequence[Look], seeds: Sequence[int]) ->
     middle = column([(spans[0][0] + spans[-1][1]) / 2 for spans in places])
     length = column([spans[-1][1] - spans[0][0] for spans in places])
     # pixels of the strip a pixel of the line, across and down: as large as both sides of the strip allow
-    down = torch.minimum(of("fit") * WIDTH / length * of("tall"), of("fit") * HEIGHT * 0.022 * torch.ones(1))
+    down = torch.minimum(of("fit") * WIDTH / length * of("tall"), of("fit") * HEIGHT * 0.022)
     across = torch.minimum(of("fit") * WIDTH / length, down / of("tall") * 1.15)
     step = 1 / FINE
     tall, wide_ = (torch.arange(step / 2, size, step) - size / 2 for size in (HEIGHT, WIDTH))
@@ -217,11 +217,6 @@ def _blurred(image: Tensor, by: Tensor) -> Tensor:
     """image (B, h, w), softened by (B, 1, 1) of a pixel each way: 0 leaves it, 1 weighs neighbours as much."""
     soft = F.avg_pool2d(F.pad(image[:, None], (1, 1, 1, 1), mode="replicate"), 3, stride=1)[:, 0]
     return image + by.clamp(0, 1) * (soft - image)
-
-
-def clean(look: Look) -> Look:
-    """The same face in its best light."""
-    return replace(look, curve=0.0, slant=0.0, turn=0.0, blur=0.0, noise=0.0, bar=-1.0)
 
 
 def spelled(slots: Sequence[int]) -> str:
