@@ -97,7 +97,6 @@ export class BeltLane {
     this.#lay(state.canvas);
     const last = this.groups.length;
     mark(this.root, "data-done", Boolean(state.done));
-    this.head.root.hidden = this.settings.heads === false;
     const said = (n) => t("belt.codes", { n, m: state.cells.length });
     this.head.draw(state, { said: said(state.written), widest: said(state.cells.length), ...callsOf(player, this.id, state, t) });
     mark(this.root, "data-kept", state.cells.some((cell) => cell.state === "given"));

@@ -1,49 +1,27 @@
 // The stage for films: lanes side by side, each a strip of all frames, a beat a row, which begins with the frame that the
 // beat before ended on; above it the frame that is looked at; under it who worked when, from the times that were measured.
 
-import { make, words } from "../player/words.js";
+import { make } from "../player/words.js";
 import { expand } from "../player/player.js";
 import { Head, write } from "./head.js";
-import { callsOf, mark, shotsOf } from "./picture.js";
+import { laneStage } from "./lanes.js";
+import { callsOf, mark } from "./picture.js";
 
 const FILM_MS = 125; // a frame, when the film is played: eight a second
 const LEGEND = ["key", "gap", "next", "pixels"];
-const QUICK_MS = 80; // changes that follow faster are states without tweens
 
 /**
- * Draw the film lanes of a player. options: lanes (ids; default all film lanes), heads (true).
+ * Draw the film lanes of a player. options: lanes (ids; default all film lanes).
  * Returns {draw, set(options), empty(), destroy}: empty() takes all frames off the strips until a new run begins.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
-  const t = words(strings);
-  const settings = { heads: true, lanes: null, ...options };
-  const shots = shotsOf(player);
-  const lanes = new Map();
-  let pending = 0;
-  let emptied = false;
-  let changedAt = 0;
+  const settings = { ...options };
   let timer = 0;
-  element.classList.add("uf-stage", "uf-films");
-  element.replaceChildren();
-
-  const ids = () => (settings.lanes ?? player.lanes).filter((id) => player.events(id)[0]?.canvases?.[0]?.kind === "frames");
-
-  function draw() {
-    pending = 0;
-    const wanted = ids();
-    if (!wanted.length && emptied) return; // the new run has not begun
-    emptied = false;
-    if ([...lanes.keys()].join() !== wanted.join()) {
-      lanes.clear();
-      for (const id of wanted) lanes.set(id, new FilmLane({ id, player, t, settings, shots, redraw: later, play }));
-      element.replaceChildren(...[...lanes.values()].map((lane) => lane.root));
-    }
-    // All lanes are drawn on one measure, so that a bar twice as long took twice the time.
-    settings.span = Math.max(1, ...wanted.map((id) => player.events(id).at(-1)?.t ?? 0));
-    for (const lane of lanes.values()) lane.draw();
-  }
-
-  const later = () => { pending ||= requestAnimationFrame(draw); };
+  const stage = laneStage(element, player, {
+    kind: "uf-films", strings, settings,
+    shows: (canvas) => canvas.kind === "frames",
+    lane: (id, tools) => new FilmLane({ ...tools, play }),
+  });
 
   /** All films run side by side, from their first frames; again: they stop. */
   function play() {
@@ -51,43 +29,19 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     settings.reel = settings.reel == null ? 0 : null;
     if (settings.reel === 0) {
       timer = setInterval(() => {
-        const frames = Math.max(...[...lanes.values()].map((lane) => lane.frames.length));
+        const frames = Math.max(...[...stage.lanes.values()].map((lane) => lane.frames.length));
         settings.reel = (settings.reel + 1) % frames;
-        later();
+        stage.later();
       }, FILM_MS);
     }
-    later();
+    stage.later();
   }
 
-  const off = [
-    player.on("change", () => {
-      const now = performance.now();
-      element.toggleAttribute("data-quick", now - changedAt < QUICK_MS || player.reducedMotion);
-      changedAt = now;
-      later();
-    }),
-    player.on("select", later), shots.onready(later),
-    player.on("light", (what) => { for (const [id, lane] of lanes) lane.light(what?.lane === id ? what : null); }),
-  ];
-  draw();
-
   return {
-    draw,
-    set(change) {
-      Object.assign(settings, change);
-      draw();
-    },
-    empty() {
-      if (emptied || !lanes.size) return;
-      emptied = true;
-      for (const lane of lanes.values()) lane.empty();
-    },
+    ...stage,
     destroy() {
-      off.forEach((f) => f());
       clearInterval(timer);
-      cancelAnimationFrame(pending);
-      element.classList.remove("uf-stage", "uf-films");
-      element.replaceChildren();
+      stage.destroy();
     },
   };
 }
@@ -148,7 +102,6 @@ class FilmLane {
     this.#lay(state.canvas);
     const n = this.frames.length;
     mark(this.root, "data-done", Boolean(state.done));
-    this.head.root.hidden = settings.heads === false;
     const said = (k) => t("film.frames", { n: k, m: n });
     this.head.draw(state, { said: said(state.written + 1), widest: said(n), ...callsOf(player, id, state, t) });
     mark(this.strip, "aria-label", t("film.label", { title: player.title(id), n }));
@@ -232,13 +185,15 @@ class FilmLane {
   }
 
   #drawWork(state) {
-    const { t, settings } = this;
-    const key = `${state.n} ${settings.span}`;
+    const { player, t, settings } = this;
+    // All lanes are drawn on one measure, so that a bar twice as long took twice the time.
+    const span = Math.max(1, ...(settings.lanes ?? player.lanes).map((id) => player.events(id).at(-1)?.t ?? 0));
+    const key = `${state.n} ${span}`;
     if (key === this.worked) return;
     this.worked = key;
     const jobs = this.#jobs(state.n);
     const workers = state.canvas.workers ?? 1;
-    const x = (ms) => ((ms / settings.span) * 1000).toFixed(2);
+    const x = (ms) => ((ms / span) * 1000).toFixed(2);
     this.work.replaceChildren(...Array.from({ length: workers }, (_, w) => {
       const own = jobs.filter((job) => job.worker === w);
       const end = Math.max(0, ...own.map((job) => job.to));

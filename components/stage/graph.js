@@ -10,8 +10,8 @@ const RIM = 0.085; // of the side, kept free around the net
 const SCALE = { height: 62, line: 20, inset: 14 };
 
 export class GraphLane {
-  constructor({ id, player, t, settings }) {
-    Object.assign(this, { id, player, t, settings });
+  constructor({ id, player, t }) {
+    Object.assign(this, { id, player, t });
     this.head = new Head(t, player, id);
     this.svg = make("svg", { class: "uf-net", role: "group" });
     this.scale = make("svg", { class: "uf-scale-line", role: "img" });
@@ -59,7 +59,6 @@ export class GraphLane {
     this.base = m * this.size;
     if (this.shape !== canvas.shape) this.#lay(canvas);
     mark(this.root, "data-done", Boolean(state.done));
-    this.head.root.hidden = this.settings.heads === false;
     const said = (k) => t("graph.chain", { n: k, m: chains });
     this.head.draw(state, { said: chains > 1 ? said(m + 1) : "", widest: chains > 1 ? said(chains) : "", ...callsOf(player, this.id, state, t) });
     mark(this.svg, "aria-label", t("graph.label", { title: player.title(this.id) }));

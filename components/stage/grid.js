@@ -35,9 +35,8 @@ export class GridLane {
     this.legend = make("p", { class: "uf-legend" }, ...["waiting", "fresh", ...Object.keys(RARE)].map((k) => make("span", { "data-look": k }, make("i", {}), t(`picture.legend.${k}`))));
     this.rare = new Map(Object.keys(RARE).map((k) => [k, this.legend.querySelector(`[data-look="${k}"]`)]));
     this.time = make("div", { class: "uf-shares", hidden: true });
-    this.line = make("div", { class: "uf-words-line" }, this.legend, this.said);
+    this.line = make("div", { class: "uf-words-line" }, this.legend, this.said, this.#paths(retool));
     this.foot = make("div", { class: "uf-foot" }, make("p", { class: "uf-tape-name" }, t("picture.tape")), this.tape, this.line, this.time);
-    if (settings.tools) this.line.append(this.#paths(retool));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "grid" }, this.head.root, make("div", { class: "uf-two" }, this.frame.root, this.foot));
     this.renew();
     this.tape.addEventListener("pointermove", (e) => this.#overTape(e));
@@ -119,7 +118,6 @@ export class GridLane {
     mark(this.root, "data-done", Boolean(state.done));
     this.checks = state.nets.some((net) => net.role === "draft");
     mark(this.root, "data-checks", this.checks);
-    this.head.root.hidden = this.settings.heads === false;
     const squares = (n) => t("picture.squares", { n, m: h * w });
     this.head.draw(state, { said: squares(state.written), widest: squares(h * w), ...callsOf(player, this.id, state, t) });
     mark(frame.grid, "aria-label", t("picture.grid", { title: player.title(this.id), h, w }));

@@ -22,7 +22,7 @@ export class PlaneLane {
     this.legend = make("p", { class: "uf-legend" }, ...looks.map((k) => make("span", { "data-look": k }, make("i", {}), t(`plane.legend.${k}`))));
     this.way = make("select", { "aria-label": t("picture.show"), onchange: () => retool({ map: { ...settings.map, [id]: this.way.value } }) },
       ...MAPS.map((value) => make("option", { value }, t(`plane.map.${value}`))));
-    const tools = settings.tools && make("label", { class: "uf-pick uf-way" }, t("picture.show"), this.way);
+    const tools = make("label", { class: "uf-pick uf-way" }, t("picture.show"), this.way);
     this.foot = make("div", { class: "uf-foot" }, make("div", { class: "uf-words-line" }, this.legend, this.said, tools));
     this.root = make("section", { class: "uf-lane", "data-lane": id, "data-kind": "plane" }, this.head.root, make("div", { class: "uf-two" }, this.frame, this.foot));
     this.fields = new WeakMap();
@@ -66,7 +66,6 @@ export class PlaneLane {
     Object.assign(this, { box, n, walkers: state.canvas.rows ?? 1 });
     this.step = state.decisions.length ? state.decisions.at(-1).cells[0] % n : 0;
     mark(this.root, "data-done", Boolean(state.done));
-    this.head.root.hidden = this.settings.heads === false;
     const taken = state.cells.reduce((sum, c) => sum + (c.verdict === "accepted"), 0);
     const judged = this.step * this.walkers;
     const said = (share) => t("plane.taken", { n: share });

@@ -127,7 +127,6 @@ export class PyramidLane {
     this.state = state;
     this.#lay(state);
     const record = player.lane(this.id);
-    this.head.root.hidden = this.settings.heads === false;
     mark(this.root, "data-done", Boolean(state.done));
     // The newest scale is the one being chosen; its picture stands as soon as its preview is there.
     const newest = Math.max(state.phase?.unit === "scale" ? state.phase.index : 0, 0);

@@ -4,8 +4,9 @@
 // For A v = λ v a latent z gives the complex number y = z · v, and one step multiplies it by λ: so the walk of y can be
 // drawn on the very plane in which λ lies.
 
-import { make, words } from "../player/words.js";
+import { make } from "../player/words.js";
 import { Head, write } from "./head.js";
+import { laneStage } from "./lanes.js";
 import { callsOf } from "./picture.js";
 import { orderColour } from "./thread.js";
 
@@ -18,64 +19,20 @@ const REAL = 0.5; // where the axis of a band lies
 const SHARE = 0.64; // of the height for the first channel; the others share the rest
 
 /**
- * Draw the series lanes of a player. options: lanes (ids; default all series lanes), heads (true).
+ * Draw the series lanes of a player. options: lanes (ids; default all series lanes).
  * Returns {draw, set(options), empty(), destroy}: empty() takes all off the curves until a new run begins.
  */
-export function mount(element, player, { strings = {}, options = {} } = {}) {
-  const t = words(strings);
-  const settings = { heads: true, lanes: null, ...options };
-  const lanes = new Map();
-  let version = -1;
-  let pending = 0;
-  let emptied = false;
-  element.classList.add("uf-stage", "uf-series");
-  element.replaceChildren();
-
-  const ids = () => (settings.lanes ?? player.lanes).filter((id) => player.events(id)[0]?.canvases?.[0]?.kind === "series");
-
-  function draw() {
-    pending = 0;
-    const wanted = ids();
-    if (!wanted.length && emptied) return; // the new run has not begun
-    emptied = false;
-    if ([...lanes.keys()].join() !== wanted.join()) {
-      for (const lane of lanes.values()) lane.destroy();
-      lanes.clear();
-      for (const id of wanted) lanes.set(id, new SeriesLane({ id, player, t, settings, redraw: later }));
-      element.replaceChildren(...[...lanes.values()].map((lane) => lane.root));
-    } else if (version !== player.version) for (const lane of lanes.values()) lane.renew();
-    version = player.version;
-    for (const lane of lanes.values()) lane.draw();
-  }
-
-  const later = () => { pending ||= requestAnimationFrame(draw); };
-  const off = [player.on("change", later), player.on("select", later)];
-  draw();
-
-  return {
-    draw,
-    set(change) {
-      Object.assign(settings, change);
-      draw();
-    },
-    empty() {
-      if (emptied || !lanes.size) return;
-      emptied = true;
-      for (const lane of lanes.values()) lane.empty();
-    },
-    destroy() {
-      off.forEach((f) => f());
-      cancelAnimationFrame(pending);
-      for (const lane of lanes.values()) lane.destroy();
-      element.classList.remove("uf-stage", "uf-series");
-      element.replaceChildren();
-    },
-  };
+export function mount(element, player, { strings, options = {} } = {}) {
+  return laneStage(element, player, {
+    kind: "uf-series", strings, settings: { ...options },
+    shows: (canvas) => canvas.kind === "series",
+    lane: (id, tools) => new SeriesLane(tools),
+  });
 }
 
 class SeriesLane {
-  constructor({ id, player, t, settings, redraw }) {
-    Object.assign(this, { id, player, t, settings, redraw, chosen: null });
+  constructor({ id, player, t, redraw }) {
+    Object.assign(this, { id, player, t, redraw, chosen: null });
     this.renew();
     this.head = new Head(t, player, id);
     this.plot = new Plot(this);
@@ -114,7 +71,6 @@ class SeriesLane {
     const latents = state.cells;
     let done = 0;
     while (done < steps && latents[done]?.value) done += 1;
-    this.head.root.hidden = this.settings.heads === false;
     const said = t("series.steps", { n: done, m: steps });
     this.head.draw(state, { said, ...callsOf(player, id, state, t) });
     const finished = state.canvases.series?.cells[0]?.value != null;

@@ -4,7 +4,8 @@
 
 import { make, short, words } from "../player/words.js";
 import { Head } from "./head.js";
-import { mark, shotsOf } from "./picture.js";
+import { laneStage } from "./lanes.js";
+import { mark } from "./picture.js";
 import { halves } from "./series.js";
 import { orderColour } from "./thread.js";
 
@@ -19,45 +20,27 @@ const LANE = 5.1; // rem of a lane beside its strip: its head, what is printed b
 const COLUMN = 13; // rem of the same where lanes stand side by side: with the beads and the legend below it
 const GAP = 2; // rem between them
 const BELOW = 0.156; // of a lane, by the width of its strip: the threads and the slots
-const QUICK_MS = 80; // changes that follow faster are states without motion
 const FAINT = 0.06; // of the strongest patch: what is looked at less does not glow
 const LIT = 0.5; // a slot that is more likely in use than not
 const GONE = 0.5; // letters expected less often than this are not on the beads
 
 /**
  * Draw the lanes of a player that read a strip.
- * options: lanes (ids), heads (true), others ({lane: {cell: value}}: what stands there in the other future).
+ * options: lanes (ids), others ({lane: {cell: value}}: what stands there in the other future).
  * Returns {draw, set(options), empty(), destroy}.
  */
 export function mount(element, player, { strings = {}, options = {} } = {}) {
   const t = words(strings);
-  const settings = { heads: true, lanes: null, ...options };
-  const shots = shotsOf(player);
-  const lanes = new Map();
   const stack = make("div", { class: "uf-strips-box" });
   const legend = make("p", { class: "uf-legend" }, ...LEGEND.map((k) => make("span", { "data-look": k }, make("i", {}), t(`strip.legend.${k}`))));
-  let version = -1;
-  let pending = 0;
-  let fitted = "";
-  let emptied = false;
-  let quick = false;
-  let changedAt = 0;
-  let calm = 0;
-
-  element.classList.add("uf-stage", "uf-reading");
   element.replaceChildren(stack, legend);
 
-  const ids = () => (settings.lanes ?? player.lanes).filter((id) => player.events(id)[0]?.canvases?.[0]?.strip);
-
   /** As large as lets all lanes stand in view: one above the other, or side by side where that is larger. */
-  function fit() {
+  function fit(lanes) {
     const [h, w] = player.events(lanes.keys().next().value)[0].canvases[0].strip;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const width = element.clientWidth;
     const lecture = document.documentElement.classList.contains("lecture");
-    const key = `${width} ${innerHeight} ${rem} ${lanes.size} ${lecture} ${globalThis.devicePixelRatio}`;
-    if (key === fitted) return;
-    fitted = key;
     const tall = innerHeight - ROOM[lecture ? "lecture" : innerWidth >= 1800 ? "projector" : "laptop"] * rem;
     const halves = (room) => Math.floor((2 * room) / w) / 2;
     const beside = width - ASIDE * rem >= LEAST * w;
@@ -71,81 +54,26 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     element.style.setProperty("--shape", h / w);
     element.toggleAttribute("data-columns", columns > stacked);
     element.toggleAttribute("data-beside", beside && columns <= stacked);
-    for (const lane of lanes.values()) lane.resize(wide);
-  }
-
-  function draw() {
-    pending = 0;
-    const wanted = ids();
-    if (!wanted.length && emptied) return; // the new run has not begun
-    emptied = false;
-    if (version !== player.version || [...lanes.keys()].join() !== wanted.join()) {
-      const old = new Map(lanes);
-      lanes.clear();
-      for (const id of wanted) lanes.set(id, old.get(id) ?? new StripLane({ id, player, t, settings, shots, element, walk }));
-      for (const lane of lanes.values()) lane.renew();
-      stack.replaceChildren(...[...lanes.values()].map((lane) => lane.root));
-      fitted = "";
-    }
-    version = player.version;
-    if (!lanes.size) return;
-    fit();
-    for (const lane of lanes.values()) lane.draw(quick || player.reducedMotion);
-  }
-
-  const later = () => { pending ||= requestAnimationFrame(draw); };
-
-  function changed() {
-    const now = performance.now();
-    quick = now - changedAt < QUICK_MS;
-    changedAt = now;
-    clearTimeout(calm);
-    calm = setTimeout(() => { quick = false; }, 200);
-    later();
+    return [wide];
   }
 
   /** Up and down the arrows lead to the same slot of the lane above or below. */
   function walk(id, by, cell) {
-    const all = [...lanes.values()];
+    const all = [...stage.lanes.values()];
     all[all.findIndex((lane) => lane.id === id) + by]?.focus(cell);
   }
 
-  const off = [
-    player.on("change", changed), player.on("select", later), shots.onready(later),
-    player.on("point", (what) => { for (const [id, lane] of lanes) lane.point(what?.lane === id ? what.cell : null); }),
-    player.on("light", (what) => { for (const [id, lane] of lanes) lane.light(what?.lane === id ? what : null); }),
-  ];
-  const resize = new ResizeObserver(later);
-  resize.observe(element);
-  addEventListener("resize", later);
-  const themes = new MutationObserver(() => {
-    for (const lane of lanes.values()) lane.retheme();
-    later();
+  const stage = laneStage(element, player, {
+    kind: "uf-reading", strings, settings: { ...options }, fit,
+    shows: (canvas) => canvas.strip,
+    lane: (id, tools) => new StripLane({ ...tools, element, walk }),
+    put: (roots) => stack.replaceChildren(...roots),
   });
-  for (const node of [document.documentElement, document.body]) themes.observe(node, { attributes: true, attributeFilter: ["class"] });
-  draw();
-
   return {
-    draw,
-    set(change) {
-      Object.assign(settings, change);
-      draw();
-    },
-    empty() {
-      if (emptied || !lanes.size) return;
-      emptied = true;
-      for (const lane of lanes.values()) lane.empty();
-    },
+    ...stage,
     destroy() {
-      off.forEach((f) => f());
-      resize.disconnect();
-      themes.disconnect();
-      removeEventListener("resize", later);
-      cancelAnimationFrame(pending);
-      clearTimeout(calm);
-      element.classList.remove("uf-stage", "uf-reading");
+      stage.destroy();
       for (const name of ["data-beside", "data-columns"]) element.removeAttribute(name);
-      element.replaceChildren();
     },
   };
 }
@@ -208,7 +136,6 @@ class StripLane {
     const shown = this.#shown(state);
     const said = (n) => t(n === 1 ? "strip.read.one" : "strip.read", { n });
     mark(this.root, "data-done", Boolean(state.done));
-    this.head.root.hidden = this.settings.heads === false;
     this.head.draw(state, {
       said: said(read), widest: said(99), most: Math.max(player.mostCalls, player.ended ? 0 : state.cells.length, 1),
       unit: t(state.calls === 1 ? "stage.call" : "stage.calls"), more: this.#tell(shown),

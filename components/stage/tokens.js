@@ -2,8 +2,9 @@
 // the draft that was struck out, so nothing moves while the model writes.
 
 import { expand } from "../player/player.js";
-import { isBreak, isEnd, isPad, isPunctuation, make, shown, spelled, words } from "../player/words.js";
+import { isBreak, isEnd, isPad, isPunctuation, make, shown, spelled } from "../player/words.js";
 import { Head } from "./head.js";
+import { laneStage } from "./lanes.js";
 import { fade, orderColour, route } from "./thread.js";
 import { Tree } from "./tree.js";
 
@@ -11,98 +12,34 @@ const MARKS = { proposed: "?", accepted: "\u2713", rejected: "\u2715", withdrawn
 
 /**
  * Draw the text lanes of a player.
- * options: lane or lanes (ids; default all text lanes), thread (true), badges (true), heads (true), pickBlanks (false;
- * "order": their sequence counts, and `value` has it), blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future),
- * title (of `lane`, instead of the trace's own). Returns {draw, set(options), destroy}.
+ * options: lanes (ids; default all text lanes), pickBlanks (false; "order": their sequence counts, and `value` has it),
+ * blanks (cells picked at first), others ({lane: {cell: word}}: what stands there in the other future).
+ * Returns {draw, set(options), destroy}.
  */
-export function mount(element, player, { strings = {}, options = {} } = {}) {
-  const t = words(strings);
-  const settings = { thread: true, badges: true, heads: true, pickBlanks: false, lanes: null, ...options };
-  const pages = new Map();
-  let version = -1;
-  let pending = 0;
-
-  if (settings.lane && settings.title) player.name(settings.lane, settings.title);
-  element.classList.add("uf-stage");
-  element.replaceChildren();
-
-  function lanes() {
-    const ids = settings.lanes ?? (settings.lane ? [settings.lane] : player.lanes);
-    return ids.filter((id) => player.events(id)[0]?.canvases?.[0]?.kind === "tokens");
-  }
-
-  function draw() {
-    pending = 0;
-    const ids = lanes();
-    if (version !== player.version || [...pages.keys()].join() !== ids.join()) {
-      version = player.version;
-      for (const page of pages.values()) page.destroy();
-      pages.clear();
-      element.replaceChildren(...ids.map((id) => {
-        const page = new Page(id, player, t, settings);
-        pages.set(id, page);
-        return page.root;
-      }));
-    }
-    for (const page of pages.values()) page.draw();
-  }
-
-  const later = () => { pending ||= requestAnimationFrame(draw); };
-  // Faster than some 12 changes a second there are no tweens, only states.
-  let changedAt = 0;
-  let calm = 0;
-  function changed() {
-    const now = performance.now();
-    if (now - changedAt < 80) {
-      if (!calm) element.setAttribute("data-quick", "");
-      clearTimeout(calm);
-      calm = setTimeout(() => {
-        calm = 0;
-        element.removeAttribute("data-quick");
-      }, 200);
-    }
-    changedAt = now;
-    later();
-  }
-  const off = [player.on("change", changed), player.on("select", later), player.on("light", (what) => {
-    for (const [id, page] of pages) page.light(what?.lane === id ? what : null);
-  })];
-  // Only a change of width moves words to other lines; height changes are our own.
-  let width = -1;
-  const resize = new ResizeObserver(() => {
-    if (element.clientWidth === width) return;
-    width = element.clientWidth;
-    for (const page of pages.values()) page.stale = true;
-    later();
+export function mount(element, player, { strings, options = {} } = {}) {
+  const stage = laneStage(element, player, {
+    kind: "uf-books", strings, settings: { pickBlanks: false, ...options }, anew: true,
+    shows: (canvas) => canvas.kind === "tokens",
+    lane: (id, tools) => new Page(tools),
+    fit: () => [element.clientWidth], // only a change of width moves words to other lines; height changes are our own
   });
-  resize.observe(element);
   document.fonts?.ready.then(() => {
-    for (const page of pages.values()) page.stale = true;
-    later();
+    for (const page of stage.lanes.values()) page.resize();
+    stage.later();
   });
-  draw();
-
   return {
-    draw,
+    draw: stage.draw,
     set(change) {
-      Object.assign(settings, change);
-      if ("blanks" in change || "pickBlanks" in change) for (const page of pages.values()) page.repick();
-      draw();
+      Object.assign(stage.settings, change);
+      if ("blanks" in change || "pickBlanks" in change) for (const page of stage.lanes.values()) page.repick();
+      stage.draw();
     },
-    destroy() {
-      off.forEach((f) => f());
-      resize.disconnect();
-      cancelAnimationFrame(pending);
-      clearTimeout(calm);
-      for (const page of pages.values()) page.destroy();
-      element.classList.remove("uf-stage");
-      element.replaceChildren();
-    },
+    destroy: stage.destroy,
   };
 }
 
 class Page {
-  constructor(id, player, t, settings) {
+  constructor({ id, player, t, settings }) {
     Object.assign(this, { id, player, t, settings });
     this.views = [];
     this.sure = new Map();
@@ -129,7 +66,9 @@ class Page {
     this.picked = first ? new Set(first) : null;
   }
 
-  destroy() {}
+  resize() {
+    this.stale = true;
+  }
 
   draw() {
     const { player, t, settings } = this;
@@ -139,7 +78,6 @@ class Page {
     this.root.toggleAttribute("data-ordering", settings.pickBlanks === "order");
     this.root.toggleAttribute("data-drafts", player.lane(this.id).draftNets.size > 0);
     this.root.toggleAttribute("data-done", Boolean(state.done));
-    this.head.root.hidden = settings.heads === false;
     const grid = t("stage.grid", { title: player.title(this.id), n: state.cells.length });
     if (this.grid.getAttribute("aria-label") !== grid) this.grid.setAttribute("aria-label", grid);
     if (settings.pickBlanks === "order") this.picked ??= new Set(/^\d/.test(settings.value) ? settings.value.split(",").map(Number) : []);
@@ -252,7 +190,7 @@ class Page {
     const fresh = cell.touched === state.calls && cell.touched >= 0 && !state.done && !picking;
     const other = picking ? null : this.settings.others?.[this.id]?.[i] ?? null;
     const sure = cell.state === "masked" ? this.sure.get(i) : undefined;
-    const key = `${fresh} ${chosen} ${picking} ${picked} ${turn} ${this.settings.badges} ${state.open} ${other} ${sure}`;
+    const key = `${fresh} ${chosen} ${picking} ${picked} ${turn} ${state.open} ${other} ${sure}`;
     if (view.cell === cell && view.key === key) return;
     view.cell = cell;
     view.key = key;
@@ -289,7 +227,7 @@ class Page {
     root.toggleAttribute("data-other", below);
     text(view.struck, below ? spelled(other, this.t) : struck);
     // A mark and a number share one corner; the mark goes first.
-    text(view.badge, turn ? String(turn) : this.settings.badges && !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
+    text(view.badge, turn ? String(turn) : !state.open && !mark && cell.state === "committed" ? String(cell.call) : "");
     root.setAttribute("aria-label", this.#name(i, cell, look, value, picked, sure));
     if (cell.blank && !state.open && wordChanged) this.#shrink(view);
     if (state.open && wordChanged) this.stale = true;
@@ -401,7 +339,7 @@ class Page {
 
   #drawThread(state) {
     // A search decides in leaps, backwards: its tree tells more than a thread would.
-    const show = this.settings.thread !== false && !this.settings.pickBlanks && !this.tree;
+    const show = !this.settings.pickBlanks && !this.tree;
     const open = state.open ? " open" : "";
     const key = show ? `${state.decisions.length} ${Boolean(state.done)} ${this.rows?.length} ${this.flow}${open}` : "off";
     if (key === this.threadKey) return;
