@@ -52,10 +52,10 @@ def calls(trial: Trial) -> Iterator[Result]:
             yield stats.exact(good, i + 1)
 
 
-def strips_of(seeds: Sequence[int], kind: str = "") -> list[words.Strips]:
+def strips_of(seeds: Sequence[int]) -> list[words.Strips]:
     """Held-out strips, PART at a time."""
     own = [page.held_out(seed) for seed in seeds]
-    return list(abreast(lambda first: words.draw(own[first : first + PART], kind), range(0, len(own), PART)))
+    return list(abreast(lambda first: words.draw(own[first : first + PART]), range(0, len(own), PART)))
 
 
 @torch.inference_mode()

@@ -93,13 +93,10 @@ def known() -> tuple[str, ...]:
     return tuple(word for word in stories.VOCAB if word and set(word) <= set(LETTERS) and len(word) <= LONGEST)
 
 
-def text_of(seed: int, kind: str = "") -> str:
-    """The seed's text; kind: "letters" or "word", by default half of each."""
-    rng = random_of(seed)
-    toss, pick = rng.random(), rng.random()
-    if (kind or ("letters" if toss < 0.5 else "word")) == "word":
-        return known()[int(pick * len(known()))]
-    return letters_of(seed, 1 + int(pick * LONGEST))
+def text_of(seed: int) -> str:
+    """The seed's text: letters or a word, as often the one as the other."""
+    toss, pick = random_of(seed).random(2)
+    return known()[int(pick * len(known()))] if toss >= 0.5 else letters_of(seed, 1 + int(pick * LONGEST))
 
 
 def letters_of(seed: int, length: int) -> str:
@@ -121,9 +118,9 @@ def look_of(seed: int) -> Look:
     )
 
 
-def draw(seeds: Sequence[int], kind: str = "") -> Strips:
+def draw(seeds: Sequence[int]) -> Strips:
     """The strips of these seeds."""
-    return render([text_of(seed, kind) for seed in seeds], [look_of(seed) for seed in seeds], seeds)
+    return render([text_of(seed) for seed in seeds], [look_of(seed) for seed in seeds], seeds)
 
 
 @cache
