@@ -66,7 +66,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   const stage = laneStage(element, player, {
     kind: "uf-reading", strings, settings: { ...options }, fit,
     shows: (canvas) => canvas.strip,
-    lane: (id, tools) => new StripLane({ ...tools, element, walk }),
+    lane: (id, tools) => new StripLane({ ...tools, walk }),
     put: (roots) => stack.replaceChildren(...roots),
   });
   return {
@@ -79,8 +79,8 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 }
 
 class StripLane {
-  constructor({ id, player, t, settings, shots, element, walk }) {
-    Object.assign(this, { id, player, t, settings, shots, element, walk });
+  constructor({ id, player, t, settings, shots, ink, walk }) {
+    Object.assign(this, { id, player, t, settings, shots, ink, walk });
     this.head = new Head(t, player, id);
     this.strip = make("canvas", { class: "uf-strip", role: "img" });
     this.svg = make("svg", { class: "uf-sights", "aria-hidden": "true" });
@@ -199,9 +199,9 @@ class StripLane {
     pen.drawImage(bitmap, 0, 0, wide, high);
     if (!looks.length) return;
     // Under dark print the ground turns gold, under bright print it is lit up: both stay legible.
-    const style = getComputedStyle(this.element);
-    pen.globalCompositeOperation = darkPrint(bitmap) ? "overlay" : "screen";
-    pen.fillStyle = style.getPropertyValue(darkPrint(bitmap) ? "--glow-under-dark" : "--glow-under-bright");
+    const dark = darkPrint(bitmap);
+    pen.globalCompositeOperation = dark ? "overlay" : "screen";
+    pen.fillStyle = this.ink.get(dark ? "glow-under-dark" : "glow-under-bright");
     const [rows, columns] = looks[0].grid;
     const [x, y] = [wide / columns, high / rows];
     const strongest = looks[0].shares.map((_, i) => Math.max(...looks.map((look) => look.shares[i] / look.most)));

@@ -22,7 +22,7 @@ from engines.worlds import words
 
 Result = dict[str, Any]
 PART = 256
-STRIPS = 4_096
+STRIPS = 12_288
 # Points behind letter by letter that still count as no worse.
 MARGIN = 1.0
 # How many times faster the decoder must be at so many letters.
