@@ -17,7 +17,7 @@ const MOST = 12;
 const ASIDE = 15.5; // rem beside the strip, for the beads
 const ROOM = { laptop: 19.6, projector: 18.1, lecture: 20.9 }; // rem above and below the lanes: head of the page, note, timeline
 const LANE = 5.1; // rem of a lane beside its strip: its head, what is printed below misread letters, and the gap
-const COLUMN = 13; // rem of the same where lanes stand side by side: with the beads and the legend below it
+const BEADS = 7.9; // rem of the beads and the legend, which are below the lanes where these stand side by side
 const GAP = 2; // rem between them
 const BELOW = 0.156; // of a lane, by the width of its strip: the threads and the slots
 const FAINT = 0.06; // of the strongest patch: what is looked at less does not glow
@@ -35,25 +35,29 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   const legend = make("p", { class: "uf-legend" }, ...LEGEND.map((k) => make("span", { "data-look": k }, make("i", {}), t(`strip.legend.${k}`))));
   element.replaceChildren(stack, legend);
 
-  /** As large as lets all lanes stand in view: one above the other, or side by side where that is larger. */
+  /** In as many columns as lets all lanes stand in view as large as can be: one, or as many as make them larger. */
   function fit(lanes) {
     const [h, w] = player.events(lanes.keys().next().value)[0].canvases[0].strip;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const width = element.clientWidth;
     const lecture = document.documentElement.classList.contains("lecture");
     const tall = innerHeight - ROOM[lecture ? "lecture" : innerWidth >= 1800 ? "projector" : "laptop"] * rem;
+    const aside = width - ASIDE * rem >= LEAST * w ? ASIDE : 0;
     const halves = (room) => Math.floor((2 * room) / w) / 2;
-    const beside = width - ASIDE * rem >= LEAST * w;
-    const high = h / w + BELOW;
-    const above = Math.max(halves((tall / lanes.size - LANE * rem) / high), LEAST);
-    const stacked = Math.min(halves(width - (beside ? ASIDE * rem : 0)), above, MOST);
-    const columns = lanes.size > 1 ? Math.min(halves((width + GAP * rem) / lanes.size - GAP * rem), halves((tall - COLUMN * rem) / high), MOST) : 0;
-    const times = Math.max(stacked, columns);
+    const fits = Array.from({ length: lanes.size }, (_, i) => {
+      const columns = i + 1;
+      const rows = Math.ceil(lanes.size / columns);
+      const wide = halves(columns > 1 ? (width + GAP * rem) / columns - GAP * rem : width - aside * rem);
+      const high = halves(((tall - (columns > 1 ? BEADS * rem : 0)) / rows - LANE * rem) / (h / w + BELOW));
+      return { columns, high, times: Math.min(wide, Math.max(high, columns > 1 && rows === 1 ? 0 : LEAST), MOST) };
+    });
+    const { columns, times } = fits.reduce((best, own) => (own.times > best.times || (own.times === best.times && own.high > best.high && best.high < LEAST) ? own : best));
     const wide = times < LEAST ? Math.min(width, LEAST * w) : times * w;
     element.style.setProperty("--wide", `${wide}px`);
     element.style.setProperty("--shape", h / w);
-    element.toggleAttribute("data-columns", columns > stacked);
-    element.toggleAttribute("data-beside", beside && columns <= stacked);
+    element.style.setProperty("--columns", columns);
+    element.toggleAttribute("data-columns", columns > 1);
+    element.toggleAttribute("data-beside", aside > 0 && columns === 1);
     return [wide];
   }
 
