@@ -9,6 +9,7 @@ from engines.next_scale import exhibits as next_scale
 from engines.next_token import exhibits as next_token
 from engines.next_x import exhibits as next_x
 from engines.raster import exhibits as raster
+from engines.recognition import exhibits as recognition
 from engines.time_series import exhibits as time_series
 from engines.video import exhibits as video
 
@@ -23,6 +24,7 @@ EXHIBITS: dict[str, Exhibit] = {
         *masked_continuous.EXHIBITS,
         *next_x.EXHIBITS,
         *video.EXHIBITS,
+        *recognition.EXHIBITS,
         *density.EXHIBITS,
         *time_series.EXHIBITS,
     )

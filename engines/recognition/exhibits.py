@@ -105,7 +105,8 @@ READ = Exhibit(
               paper={"value": None, "unit": "", "where": "figures of attention, no number"},
               measure=claims.looks_at_its_letter),
     ),
-    difficulty=1, minutes=3, seed=5,
+    difficulty=1, minutes=3, seed=194,
+    why_this_seed="a word with two double letters on a bend, which both readers read right",
 )
 
 EXHIBITS = (READ,)
