@@ -18,7 +18,7 @@ from engines.events import Event, Measure, Phase, Steps
 from engines.noise import Noise
 from engines.painting import array
 from engines.recognition import strip as page
-from engines.recognition.model import CPPD, PLAIN, SILENT, Cppd, Reader
+from engines.recognition.model import CPPD, SILENT, Cppd, Reader
 from engines.recognition.strip import STOP
 from engines.runtime import Meter
 
@@ -30,12 +30,7 @@ def cppd(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
 
 def silent(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
     """Read by the same layers, trained on letters alone."""
-    return (yield from at_once(s, noise, meter, SILENT, "Without counting and ordering"))
-
-
-def plain(s: SimpleNamespace, noise: Noise, meter: Meter) -> Steps:
-    """Read by slots that look at what the encoder saw and at nothing else."""
-    return (yield from at_once(s, noise, meter, PLAIN, "Plain parallel"))
+    return (yield from at_once(s, noise, meter, SILENT, "Plain parallel"))
 
 
 def at_once(s: SimpleNamespace, noise: Noise, meter: Meter, name: str, title: str) -> Steps:

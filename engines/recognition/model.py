@@ -1,9 +1,9 @@
-"""Readers of strips: an encoder that they share in kind, and three decoders, each as large as the others.
+"""Readers of strips: an encoder that they share in kind, and two decoders, each as large as the other.
 
 Source: CPPD (Du et al., arXiv 2307.12270). `Cppd` is its decoder: a counting branch (how often does each letter
 occur?), an ordering branch (is there a letter at this slot?), and one step in which every slot picks its letter.
-`Plain` has the same slots and layers without the branches, so its slots look at what the encoder saw and at nothing
-else. `Causal` is the rival: it hears the letters before, and writes one a call.
+Trained on letters alone (`sides` 0) it is a plain parallel reader of the same layers. `Causal` is the rival: it hears
+the letters before, and writes one a call.
 
 Symbols: B strips, X (B, N, d) visual tokens of the encoder, V the same with their places, C classes (END and the
 letters), T + 1 slots, E_c and E_p the nodes of classes and slots, P slots behind the ordering branch, H heads.
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from engines import nn as parts
 from engines.nn import count_parameters, split_heads
 
-CPPD, SILENT, PLAIN, CAUSAL = (f"recognition/{name}" for name in ("cppd", "silent", "plain", "causal"))
+CPPD, SILENT, CAUSAL = (f"recognition/{name}" for name in ("cppd", "silent", "causal"))
 SMOOTHING, EPS = 0.1, 1e-6
 
 
@@ -69,7 +69,7 @@ class Read(NamedTuple):
 
 
 class Reader(nn.Module, ABC):
-    """What the three share. grid: rows and columns of visual tokens, N of them; the encoder has `depth` blocks.
+    """What both share. grid: rows and columns of visual tokens, N of them; the encoder has `depth` blocks.
 
     wide: units of the perceptron in a layer of the decoder (the paper: 4 d).
     """
@@ -215,34 +215,6 @@ def counts(target: Tensor, classes: int) -> Tensor:
     return found.sum(1).clamp_max(target.shape[1] - 2)
 
 
-class Plain(Reader):
-    """Slots that ask the encoder's tokens `layers` times, each for itself."""
-
-    def __init__(
-        self, width: int, heads: int, depth: int, hidden: int, grid: list[int], classes: int, slots: int,
-        wide: int, layers: int = 5,
-    ):
-        super().__init__(width, heads, depth, hidden, grid, classes, slots,
-                         [Layer(width, heads, wide) for _ in range(layers)])
-        self.config = {
-            "width": width, "heads": heads, "depth": depth, "hidden": hidden, "grid": grid, "classes": classes,
-            "slots": slots, "wide": wide, "layers": layers,
-        }
-        self.layers = layers
-        self.pos_node = nn.Parameter(torch.randn(slots, width))
-        self.vis_pos = nn.Parameter(torch.randn(grid[0] * grid[1], width) * 0.02)
-
-    def read(self, x: Tensor) -> Read:
-        v, p = x + self.vis_pos, self.pos_node.expand(len(x), -1, -1)
-        for i in range(self.layers - 1):
-            p = self.layer(i)(p, v)
-        k, told = self.last().told(v)
-        return Read(self.edge_fc(self.last().hear(p, k, told)), p, k)
-
-    def loss(self, image: Tensor, target: Tensor) -> Tensor:
-        return smoothed(self.read(self.see(image)).logits, target)
-
-
 class Heard(nn.Module):
     """The letters before, by causal attention; their keys and values go to a cache, if there is one."""
 
@@ -314,7 +286,7 @@ class Causal(Reader):
         return smoothed(self.write(before, self.told(self.see(image))).logits, target)
 
 
-NETWORKS = (Cppd, Plain, Causal)
+NETWORKS = (Cppd, Causal)
 
 
 class Session:

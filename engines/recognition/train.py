@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engines.recognition.model import CAUSAL, CPPD, PLAIN, SILENT, Causal, Cppd, Plain, Reader
+from engines.recognition.model import CAUSAL, CPPD, SILENT, Causal, Cppd, Reader
 from engines.training import Recipe
 from engines.worlds import words
 
@@ -81,15 +81,11 @@ def silent() -> Cppd:
     return Cppd(**SHAPE, wide=WIDE, sides=0)
 
 
-def plain() -> Plain:
-    return Plain(**SHAPE, wide=WIDE)
-
-
 def causal() -> Causal:
     return Causal(**SHAPE, wide=WIDE_CAUSAL)
 
 
 RECIPES = {
     name: Recipe(name, build, strips, reading_loss, judge, steps=STEPS, learning_rate=3e-3, muon=True, average=0.999)
-    for name, build in ((CPPD, cppd), (SILENT, silent), (PLAIN, plain), (CAUSAL, causal))
+    for name, build in ((CPPD, cppd), (SILENT, silent), (CAUSAL, causal))
 }

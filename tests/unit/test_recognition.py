@@ -17,14 +17,13 @@ from engines.nn import count_parameters
 from engines.recognition import claims, strip, train
 from engines.recognition.cppd import at_once
 from engines.recognition.exhibits import READ
-from engines.recognition.model import CAUSAL, CPPD, PLAIN, SILENT, Causal, Cppd, Plain, counts, smoothed
+from engines.recognition.model import CAUSAL, CPPD, SILENT, Causal, Cppd, counts, smoothed
 from engines.runtime import Trial, complete, run
 from engines.worlds import words
 
 SMALL: dict[str, Any] = {"width": 64, "heads": 2, "depth": 1, "hidden": 48, "grid": [2, 32],
                          "wide": 96, "classes": words.CLASSES, "slots": words.SLOTS}
-MADE = {CPPD: lambda: Cppd(**SMALL), SILENT: lambda: Cppd(**SMALL, sides=0), PLAIN: lambda: Plain(**SMALL),
-        CAUSAL: lambda: Causal(**SMALL)}
+MADE = {CPPD: lambda: Cppd(**SMALL), SILENT: lambda: Cppd(**SMALL, sides=0), CAUSAL: lambda: Causal(**SMALL)}
 
 
 def make(name: str) -> Any:
@@ -73,7 +72,7 @@ def test_class_nodes_cannot_reach_the_strip(nets, drawn):
     assert torch.allclose(net.count(v, nodes=True)[1], net.count(v)[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [CPPD, PLAIN])
+@pytest.mark.parametrize("name", [CPPD, SILENT])
 @torch.inference_mode()
 def test_a_slot_changes_its_own_row_only(name, drawn):
     net = make(name)
