@@ -97,8 +97,8 @@ READ = Exhibit(
               paper={"value": None, "unit": "", "where": "ablation of both branches"},
               measure=claims.without_sides),
         Claim(id="looks-at-its-letter", kind="difference", must=False, title="Each slot looks at its own letter",
-              text="Share of a slot's look that lies on the letter it reads, at once minus plain parallel. Where "
-              "letters stand is known from printing them.",
+              text="Share of a slot's look that lies on the letter it reads, at once minus plain parallel, which looks "
+              "elsewhere and reads most strips right all the same. Where letters stand is known from printing them.",
               unit="points", baseline="plain parallel, same strips",
               threshold={"op": ">", "value": 0.0},
               paper={"value": None, "unit": "", "where": "figures of attention, no number"},
