@@ -1,6 +1,6 @@
 // Which drawing belongs to which kind of canvas. A new kind is one file in stage/ and one line here: the file exports
 // mount(element, player, {strings, options: {lanes, …}}) -> {draw(), set?(change), empty?(), destroy()} and draws the lanes it is
-// given from player.state(lane) and nothing else.
+// given from player.state(lane) and nothing else. stage/lanes.js has what such files share: hand it a class of lanes.
 
 import { el, put, set } from "./dom.js";
 import * as curve from "../stage/curve.js";
