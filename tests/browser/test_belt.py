@@ -134,6 +134,7 @@ def test_a_look_can_be_held_and_let_go(show, traces):
     assert close(pixels(jump), sent(traces["whole"], "picture", 2))
     assert close(pixels(noisy), sent(traces["whole"], "noisy", 3))
     page.get_by_role("button", name="Show the newest").click()
+    expect(lamp).to_have_attribute("aria-pressed", "false")
     assert close(pixels(jump), sent(traces["whole"], "picture", 7))
 
 
