@@ -268,7 +268,9 @@ def test_a_stop_is_heard_at_once_among_many_runs():
         for i in range(7):
             place.pool.cancel_session(str(i))
         await asyncio.gather(*others)
-        assert sent[-1]["end"]["reason"] == "cancelled" and 0 < sent[-1]["end"]["idle_ms"] <= 1e3 * took
+        end = sent[-1]["end"]
+        assert end["reason"] == "cancelled"
+        assert 0 < end["idle_ms"] <= round(1e3 * took, 1)  # a part of `took`, rounded as it is
         return took
 
     assert go(work) < 0.5  # 100 ms on a quiet machine: `python -m benchmarks.load`
