@@ -20,7 +20,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   const stage = laneStage(element, player, {
     kind: "uf-films", strings, settings,
     shows: (canvas) => canvas.kind === "frames",
-    lane: (id, tools) => new FilmLane({ ...tools, play }),
+    lane: (tools) => new FilmLane({ ...tools, play }),
   });
 
   /** All films run side by side, from their first frames; again: they stop. */

@@ -62,7 +62,7 @@ export function mount(element, player, { strings, options = {} } = {}) {
   const stage = laneStage(element, player, {
     kind: "uf-pictures", strings, settings, fit,
     shows: (canvas) => canvas.kind in KINDS,
-    lane: (id, tools) => new KINDS[player.events(id)[0].canvases[0].kind]({ ...tools, retool, pick }),
+    lane: (tools) => new KINDS[player.events(tools.id)[0].canvases[0].kind]({ ...tools, retool, pick }),
   });
   return {
     ...stage,

@@ -10,7 +10,7 @@ const CALM_MS = 200; // after so long without one there is motion again
 /**
  * The lanes of a player whose canvas a stage `shows`, on an element of the class `kind`.
  *
- * shows(canvas) -> boolean. lane(id, tools) -> a lane; tools: {id, player, t, settings, shots, ink, redraw}. A lane has
+ * shows(canvas) -> boolean. lane(tools) -> a lane; tools: {id, player, t, settings, shots, ink, redraw}. A lane has
  * root and draw(quick), and whichever of these it wants: renew() for another run, empty(), resize(…), retheme(),
  * light(what), point(cell), destroy(). anew: for another run lanes are made anew instead.
  * put(roots) shows them, by default as the element's children.
@@ -50,7 +50,7 @@ export function laneStage(element, player, { kind, shows, lane, strings = {}, se
       known = now;
       each("destroy");
       lanes.clear();
-      for (const id of wanted) lanes.set(id, lane(id, { id, player, t, settings, shots, ink, redraw: later }));
+      for (const id of wanted) lanes.set(id, lane({ id, player, t, settings, shots, ink, redraw: later }));
       const roots = [...lanes.values()].map((own) => own.root);
       if (put) put(roots);
       else element.replaceChildren(...roots);

@@ -26,7 +26,7 @@ export function mount(element, player, { strings, options = {} } = {}) {
   return laneStage(element, player, {
     kind: "uf-series", strings, settings: { ...options },
     shows: (canvas) => canvas.kind === "series",
-    lane: (id, tools) => new SeriesLane(tools),
+    lane: (tools) => new SeriesLane(tools),
   });
 }
 

@@ -70,7 +70,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   const stage = laneStage(element, player, {
     kind: "uf-reading", strings, settings: { ...options }, fit,
     shows: (canvas) => canvas.strip,
-    lane: (id, tools) => new StripLane({ ...tools, walk }),
+    lane: (tools) => new StripLane({ ...tools, walk }),
     put: (roots) => stack.replaceChildren(...roots),
   });
   return {

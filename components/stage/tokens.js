@@ -20,7 +20,7 @@ export function mount(element, player, { strings, options = {} } = {}) {
   const stage = laneStage(element, player, {
     kind: "uf-books", strings, settings: { pickBlanks: false, ...options }, anew: true,
     shows: (canvas) => canvas.kind === "tokens",
-    lane: (id, tools) => new Page(tools),
+    lane: (tools) => new Page(tools),
     fit: () => [element.clientWidth], // only a change of width moves words to other lines; height changes are our own
   });
   document.fonts?.ready.then(() => {
