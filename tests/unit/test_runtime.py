@@ -68,6 +68,24 @@ def test_previews_are_not_in_the_lanes_clock():
     assert list(run(exhibit(a=lane)))[-1].t < 10
 
 
+def test_a_call_is_timed_by_its_lanes_clock_so_that_others_do_not_count():
+    """What others compute meanwhile, here a wait, is in no lane's time and in no call's; with workers it is in both."""
+
+    def lane(settings, noise, meter):
+        net = meter.net("n")
+        yield begin(1)
+        net()
+        yield net.forward([], [0], [0], "step")
+        yield commit(0)
+
+    alone = exhibit(a=lane)
+    with_workers = replace(alone, lanes={"a": replace(alone.lanes["a"], workers=True)})
+    for own, low, high in ((alone, 0, 20), (with_workers, 30, 1e4)):
+        events = list(run(own, nets=lambda name: lambda: time.sleep(0.03)))
+        ms = next(e.ms for e in events if e.kind == "forward")
+        assert low < ms < high and ms <= events[-1].t
+
+
 def test_a_lane_that_breaks_fails_in_one_line_and_the_other_goes_on():
     def broken(settings, noise, meter):
         yield begin()
