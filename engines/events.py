@@ -5,7 +5,7 @@ lane's own compute). Everything on screen is a function of the events so far, so
 algorithm at the line where its fact is computed.
 
 `cells` are ints or half-open `[start, stop]` pairs; per-cell fields have one entry per expanded cell.
-One event is one simultaneous decision. Values of a `tokens` canvas are strings, elsewhere numbers.
+One event is one simultaneous decision. Values of a `tokens` or `strip` canvas are strings, elsewhere numbers.
 `dists` is `{name: [{"top": [[value, p], …], "rest": p}, …]}`, one distribution per cell, or null.
 
 Read next: `noise.py` (where randomness comes from), `runtime.py` (who drives a lane).
@@ -26,7 +26,7 @@ VERSION = 1
 Cells = list[Any]
 Dists = dict[str, list[dict[str, Any]]]
 
-CANVASES = ("tokens", "grid", "pyramid", "frames", "series", "list", "plane", "graph")
+CANVASES = ("tokens", "strip", "grid", "pyramid", "frames", "series", "list", "plane", "graph")
 UNITS = ("scale", "band", "block", "group", "set", "round", "step", "segment", "frame", "chain")
 MODES = ("prefill", "step", "verify", "commit")
 ORIGINS = ("sampled", "accepted", "repaired", "forced")
@@ -319,7 +319,7 @@ def spans(cells: Iterable[int]) -> Cells:
 def canvas_size(canvas: dict[str, Any]) -> int:
     """How many cells a canvas has, over all its rows."""
     shape, kind = canvas["shape"], canvas["kind"]
-    if kind in ("tokens", "list", "series"):
+    if kind in ("tokens", "strip", "list", "series"):
         n = shape[0]
     elif kind == "grid":
         n = shape[0] * shape[1]

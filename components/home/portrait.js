@@ -23,7 +23,7 @@ export function portrait(trace) {
   if (canvas.kind === "plane") return walks(canvas, own);
   if (canvas.kind === "series") return curves(own);
   if (canvas.kind === "graph") return chain(canvas, given, steps);
-  if (canvas.strip) return letters(canvas, steps);
+  if (canvas.kind === "strip") return letters(canvas, steps);
   if (canvas.kind === "frames") return film(own, canvas, given, steps);
   return path(canvas, given, steps);
 }
@@ -118,7 +118,7 @@ function walks({ shape: { box, n } }, events) {
 }
 
 /** The places of letters on a strip, and a thread from each to the slot that has to read it. */
-function letters({ strip: [, wide], spans, shape: [n] }, steps) {
+function letters({ pixels: [, wide], spans, shape: [n] }, steps) {
   const root = frame();
   const x = (share) => 6 + share * (WIDTH - 12);
   const written = new Set(steps.flat());

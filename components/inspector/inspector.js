@@ -43,7 +43,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const active = document.activeElement;
     const kept = element.contains(active) ? active.dataset?.key : null;
     last = key;
-    stop = state?.canvas?.strip ? "end" : null;
+    stop = state?.canvas?.kind === "strip" ? "end" : null;
     element.replaceChildren(...(cell ? shown(focus, cell, state) : player.lanes.length ? [empty()] : []));
     if (kept) [...element.querySelectorAll("[data-key]")].find((b) => b.dataset.key === kept)?.focus({ preventScroll: true });
   }
@@ -60,7 +60,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function empty() {
     const canvases = player.lanes.map((id) => player.events(id)[0]?.canvases?.[0]);
     const kind = canvases.find((c) => c)?.kind;
-    const key = canvases.some((c) => c?.strip) ? ".letter" : isPicture({ kind }) ? ".square" : { plane: ".point", graph: ".node", series: ".moment", frames: ".frame" }[kind] ?? "";
+    const key = isPicture({ kind }) ? ".square" : { strip: ".letter", plane: ".point", graph: ".node", series: ".moment", frames: ".frame" }[kind] ?? "";
     return make("p", { class: "uf-empty" }, t(`inspector.empty${key}`));
   }
 
@@ -72,7 +72,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
   function view(focus, cell, state) {
     const value = current(cell);
     const parts = [];
-    const letters = Boolean(state.canvas.strip);
+    const letters = state.canvas.kind === "strip";
     const place = [t(letters ? "inspector.letter" : "inspector.word", { n: focus.cell + 1 })];
     if (cell.call) place.push(t("inspector.decided", { n: cell.call }));
     const top = make("p", { class: "uf-where-word" }, square.whose(player, focus), make("span", {}, place.join(" \u00b7 ")));
@@ -164,7 +164,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
       const truth = chance(dists.truth, word) ?? (dists.truth && dists.truth.rest < 0.005 ? 0 : null);
       if (truth != null) pair.append(make("span", { class: "uf-truth", style: `left:${(100 * truth) / peak}%`, title: `${t("inspector.truth")} ${short(truth)}` }));
       const said = [named(word), ...all.filter((n) => dists[n]).map((n) => `${label(n)} ${short(chance(dists[n], word) ?? 0)}`), truth == null ? "" : `${t("inspector.truth")} ${short(truth)}`].filter(Boolean).join(", ");
-      const write = t(player.state(focus.lane).canvas.strip ? "inspector.force.letter.button" : "inspector.force.button", { word: named(word) });
+      const write = t(player.state(focus.lane).canvas.kind === "strip" ? "inspector.force.letter.button" : "inspector.force.button", { word: named(word) });
       const name = force ? `${said}. ${write}` : said;
       return make("li", { "data-now": word === value, "data-gone": word === cell.struck && word !== value, "data-cut": Boolean(cut) },
         make("button", { type: "button", disabled: !force, "aria-label": name, title: force ? write : null, "data-word": word, "data-key": `bar ${word}`, onclick: () => player.force(focus.lane, focus.cell, word) },
@@ -231,7 +231,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
     const on = () => player.light({ lane: focus.lane, cell: focus.cell, cells });
     const off = () => player.light(null);
     return make("button", { type: "button", class: "uf-sees", "data-key": "sees", onpointerenter: on, onpointerleave: off, onfocus: on, onblur: off, onclick: on },
-      make("span", {}, t(state.canvas.strip ? "inspector.sees.letters" : "inspector.sees", { n: cells.length, m })), svg);
+      make("span", {}, t(state.canvas.kind === "strip" ? "inspector.sees.letters" : "inspector.sees", { n: cells.length, m })), svg);
   }
 
   // While the cursor is dragged quickly the stage comes first: the bars follow some ten times a second.

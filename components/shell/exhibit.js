@@ -387,11 +387,11 @@ export function mount(element, { exhibit, asked, data, words, transport, link, s
     if (whatIf.hidden) return;
     const forced = state.interventions.filter((c) => c.do === "force");
     const last = forced.at(-1);
-    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(which === "base" ? "whatif.base" : isPicture(canvas) ? "whatif.square.fork" : canvas?.strip ? "whatif.letter.fork" : "whatif.fork"));
+    const future = (which) => el("button", { type: "button", class: "future", "data-future": which, "aria-pressed": String(showing() === which), onclick: () => flip(which) }, words(which === "base" ? "whatif.base" : isPicture(canvas) ? "whatif.square.fork" : canvas?.kind === "strip" ? "whatif.letter.fork" : "whatif.fork"));
     const other = showing() && differing();
     const canvas = last && player.events(last.lane)[0]?.canvases?.[0];
     const graph = canvas?.kind === "graph";
-    const kind = isPicture(canvas) ? "whatif.square" : graph ? "whatif.node" : canvas?.strip ? "whatif.letter" : "whatif";
+    const kind = isPicture(canvas) ? "whatif.square" : graph ? "whatif.node" : canvas?.kind === "strip" ? "whatif.letter" : "whatif";
     const place = last && (isPicture(canvas) ? placeOf : graph ? nodeOf : () => "")(words, canvas, last.cell);
     const key = `${kind}.${forced.length > 1 ? "more" : "one"}`;
     set(whatIf,

@@ -18,16 +18,10 @@ export function mountStages(element, player, { lanes, strings, options = {} }) {
   let chosen = lanes;
   let key = "";
 
-  /** A canvas is drawn after its kind; one that has a strip, after the strip. */
-  function kindOf(lane) {
-    const canvas = player.events(lane)[0]?.canvases?.[0];
-    return canvas?.strip ? "strip" : canvas?.kind;
-  }
-
   function look() {
     const groups = new Map();
     for (const lane of chosen) {
-      const own = kindOf(lane);
+      const own = player.events(lane)[0]?.canvases?.[0]?.kind;
       const kind = [...groups.keys()].find((k) => KINDS[k] && KINDS[k] === KINDS[own]) ?? own;
       if (kind) groups.set(kind, [...(groups.get(kind) ?? []), lane]);
     }

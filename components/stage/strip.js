@@ -37,7 +37,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 
   /** In as many columns as lets all lanes stand in view as large as can be: one, or as many as make them larger. */
   function fit(lanes) {
-    const [h, w] = player.events(lanes.keys().next().value)[0].canvases[0].strip;
+    const [h, w] = player.events(lanes.keys().next().value)[0].canvases[0].pixels;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const width = element.clientWidth;
     const lecture = document.documentElement.classList.contains("lecture");
@@ -69,7 +69,7 @@ export function mount(element, player, { strings = {}, options = {} } = {}) {
 
   const stage = laneStage(element, player, {
     kind: "uf-reading", strings, settings: { ...options }, fit,
-    shows: (canvas) => canvas.strip,
+    shows: (canvas) => canvas.kind === "strip",
     lane: (tools) => new StripLane({ ...tools, walk }),
     put: (roots) => stack.replaceChildren(...roots),
   });
@@ -174,7 +174,7 @@ class StripLane {
       const event = own[i];
       if (event.name !== "look" || event.n > state.n || cell < event.level || cell >= event.level + event.shape[0]) continue;
       const key = `${event.n} ${cell}`;
-      if (!this.sums.has(key)) this.sums.set(key, read(halves(event), cell - event.level, state.canvas.strip));
+      if (!this.sums.has(key)) this.sums.set(key, read(halves(event), cell - event.level, state.canvas.pixels));
       return this.sums.get(key);
     }
     return null;
@@ -186,7 +186,7 @@ class StripLane {
     const shot = this.shots.latest(this.id, ["strip"], state.n);
     const bitmap = this.shots.bitmap(shot);
     if (shot && !bitmap) return; // on its way: what stands there stays
-    const [h, w] = state.canvas.strip;
+    const [h, w] = state.canvas.pixels;
     const ratio = Math.min(globalThis.devicePixelRatio || 1, 2);
     const [wide, high] = [Math.round(this.wide * ratio), Math.round((this.wide * h * ratio) / w)];
     const looks = cells.map((cell) => this.#look(state, cell));
@@ -225,7 +225,7 @@ class StripLane {
   // ---- true places, and threads from the slots to where they looked
 
   #drawSights(state, { held }) {
-    const { spans, strip: [, w] } = state.canvas;
+    const { spans, pixels: [, w] } = state.canvas;
     const tall = this.#height();
     const scale = this.wide / w;
     const looks = state.cells.map((cell, i) => (cell.state === "committed" ? this.#look(state, i) : null));

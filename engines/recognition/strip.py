@@ -92,7 +92,7 @@ def begin(title: str, meter: Meter, net: str, strip: Strip) -> Begin:
     ends = strip.drawn.spans[0, : len(strip.text)]
     return Begin(
         title=title,
-        canvases=[{"id": CANVAS, "kind": "tokens", "shape": [SLOTS], "strip": [words.HEIGHT, words.WIDTH],
+        canvases=[{"id": CANVAS, "kind": "strip", "shape": [SLOTS], "pixels": [words.HEIGHT, words.WIDTH],
                    "printed": strip.text, "spans": [[round(v, 1) for v in pair] for pair in ends.tolist()]}],
         nets=[meter.card(net, "encoder"), meter.card(decoder_of(meter, net).name, "target")],
     )

@@ -61,7 +61,7 @@ def lane(name: str, signs: list[str]) -> list[Event]:
     drawn = words.render([PRINTED], [words.look_of(4)], [4])
     made = Run(name, name, torch.zeros(0), SLOTS)
     made.begin(READ.lanes[name].title, {
-        "id": "slots", "kind": "tokens", "shape": [SLOTS], "strip": [words.HEIGHT, words.WIDTH], "printed": PRINTED,
+        "id": "slots", "kind": "strip", "shape": [SLOTS], "pixels": [words.HEIGHT, words.WIDTH], "printed": PRINTED,
         "spans": [[round(v, 1) for v in pair] for pair in drawn.spans[0, : len(PRINTED)].tolist()],
     }, [(f"recognition/{name}", "encoder"), (f"recognition/{name}.decoder", "target")])
     made.say(picture("strip", 0, drawn.image[0].expand(3, -1, -1), lossless=True))
