@@ -58,14 +58,29 @@ def parts(ids: Tensor, seeds: Sequence[int]) -> list[tuple[Tensor, Sequence[int]
 
 def previews_converge(trial: Trial) -> Iterator[Result]:
     """Root mean square distance of each jump to the finished picture; every group must bring it down in the mean."""
-    previews: Previews = trial.subject or jumps
     seeds = trial.seeds(trial.size(256, 32))
     ids = paint(weights.load(NET), captions_of(seeds), seeds, Rule(GUIDANCE), ask=trial.ask)
+    yield from _falls(trial, seeds, ids, None)
+
+
+def groups_add(trial: Trial) -> Iterator[Result]:
+    """The same to the picture that was encoded: whether each group tells something new of it."""
+    seeds = trial.seeds(trial.size(256, 32))
+    true = scenes.draw([held_out(seed) for seed in seeds]).image
+    with torch.inference_mode():
+        ids = torch.cat([tokenizer().encode(part) for part in true.split(ROWS)])
+    yield from _falls(trial, seeds, ids, true)
+
+
+def _falls(trial: Trial, seeds: Sequence[int], ids: Tensor, goals: Tensor | None) -> Iterator[Result]:
+    """goals (n, 3, 64, 64): what the jumps along ids shall come near to; the finished pictures if None."""
+    previews: Previews = trial.subject or jumps
     far: list[np.ndarray] = []
     for part, some in parts(ids, seeds):
         trial.ask()
         seen, last = previews(part, some)
-        far += list((seen - last[:, None]).square().mean((2, 3, 4)).sqrt().numpy())
+        goal = last if goals is None else goals[len(far) : len(far) + len(some)]
+        far += list((seen - goal[:, None]).square().mean((2, 3, 4)).sqrt().numpy())
         if len(far) == len(seeds) or len(far) == 2 * ROWS:
             yield _fall(np.stack(far))
 
@@ -167,7 +182,9 @@ def judge(trial: Trial) -> Iterator[Result]:
         ids = torch.cat([tokenizer().encode(part) for part in true.split(ROWS)])
         note(real_ones, dar.decoded(tokenizer(), ids, seeds))
     lost = (100 * np.subtract(right[by_groups], right[by_rows])).tolist()
-    kept = 100 * points[-1]["y"]
+    kept, drawn = (100 * next(p["y"] for p in points if p["x"] == name) for name in (real_ones, by_groups))
+    costs = "its tokenizer" if 100 - kept > kept - drawn else "the network over its codes"
     yield stats.ratio_of_means(lost, there) | {
         "points": points, "conditions": {"batch": ROWS, "guidance": GUIDANCE},
-        "reason": f"Its tokenizer is what costs: of real pictures' objects {kept:.0f} % are read right after encoding."}
+        "reason": f"Of real pictures' objects {kept:.0f} % are read right after encoding, of drawn ones {drawn:.0f} %: "
+        f"{costs} costs more."}

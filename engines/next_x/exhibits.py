@@ -51,9 +51,10 @@ D_AR = Exhibit(
              look="stage", when={"kind": "begin", "lane": "d-ar"}),
         Beat(text="The model that tells it is a plain language model: one call, one code, from left to right.",
              look="timeline", when={"kind": "forward", "lane": "d-ar", "mode": "step"}),
-        Beat(text="Eight codes are there: the first step is made. On the right, the picture it would jump to now.",
+        Beat(text="Eight codes are there: the first step is made. On the right, the picture it would jump to now: "
+             "places first, shapes not yet.",
              look="stage", when={"kind": "preview", "lane": "d-ar", "name": "picture", "level": 0}),
-        Beat(text="Half of the codes. What stands where is settled; shapes and edges still move.",
+        Beat(text="Half of the codes. The toys have their shapes; what is left are edges, shadows and the table.",
              look="stage", when={"kind": "preview", "lane": "d-ar", "name": "picture", "level": 3}),
         Beat(text="Row by row, half of the codes are half of the picture, and the rest is blank.",
              look="stage", when={"kind": "done", "lane": "raster"}),
@@ -79,6 +80,13 @@ D_AR = Exhibit(
               threshold={"op": ">", "value": 0.0},
               paper={"value": None, "unit": "", "where": "figure of streaming previews, no number"},
               measure=claims.previews_converge),
+        Claim(id="each-group-adds", kind="trend", must=False, title="Each group tells something new",
+              text="Distance from the picture it would jump to, to a real picture that was encoded: it falls in the "
+              "mean from every group to the next. Shown is the smallest of the seven falls.",
+              unit="of a pixel's half range", baseline="the look before it, same pictures",
+              threshold={"op": ">", "value": 0.0},
+              paper={"value": None, "unit": "", "where": "by design: each step is told what it still needs, no number"},
+              measure=claims.groups_add),
         Claim(id="prefix-keeps-layout", kind="difference", must=True, title="The first groups hold the layout",
               text="Of the nine places, the share that is taken or free as in a reference, with its first two groups "
               "given under another caption, minus without them.",
@@ -99,8 +107,8 @@ D_AR = Exhibit(
               paper={"value": None, "unit": "", "where": "ImageNet 256, FID 2.09 (D-AR-XL); LlamaGen-XL 2.62"},
               measure=claims.judge),
     ),
-    difficulty=2, minutes=4, seed=19,
-    why_this_seed="four toys, all of them right in the end; the small ring and the cone take shape late",
+    difficulty=2, minutes=4, seed=111,
+    why_this_seed="three toys, right in the end in both lanes; in the first look all are round (found among 128 seeds)",
 )
 
 EXHIBITS = (D_AR,)

@@ -1,11 +1,11 @@
 """Recipes of the tokenizer and of the network that writes its codes.
 
 The tokenizer's loss at a time t: squared error of the clean picture it would jump to, over 1 - t (counted as LEAST at
-least), with 1 + TOYS times the weight where a toy stands, + LOOKS times a perceptual distance in the later half of the
-times, + the codebook's term. A velocity's squared error is the picture's over (1 - t)²; that weight went nearly all to
-the last steps, which need the codes least. Times are drawn so that all groups of codes are met equally often. The
-paper's perceptual terms need networks trained elsewhere (LPIPS, DINO); ours is the distance in the maps of the inner
-judge, as in the other tokenizers' recipes.
+least), + that of the small picture after each group, both with 1 + TOYS times the weight where a toy stands, + LOOKS
+times a perceptual distance in the later half of the times, + the codebook's term. A velocity's squared error is the
+picture's over (1 - t)²; that weight went nearly all to the last steps, which need the codes least. Times are drawn so
+that all groups of codes are met equally often. The paper's perceptual terms need networks trained elsewhere (LPIPS,
+DINO); ours is the distance in the maps of the inner judge, as in the other tokenizers' recipes.
 """
 
 from __future__ import annotations
@@ -74,10 +74,12 @@ def tokenizer_loss(network: nn.Module, batch: Any, generator: torch.Generator) -
     net = cast(Sequential, network)
     even = even_times(len(image), net.groups, generator).to(image.device)
     noise = torch.randn(2 * len(image), *image.shape[1:], generator=generator).to(image.device)
-    made, t, own = net.loss(image, even, noise)
-    weight = (1 + TOYS * toys[:, None]).repeat(2, 1, 1, 1) / (1 - t).clamp_min(LEAST)[:, None, None, None]
-    flow = (weight * (made - image.repeat(2, 1, 1, 1)).square()).mean()
-    return flow + LOOKS * look_alike(made[len(image) :], image) + own, 1.0
+    made, t, rounding, off = net.loss(image, even, noise)
+    weight = 1 + TOYS * toys[:, None]
+    flow = weight.repeat(2, 1, 1, 1) / (1 - t).clamp_min(LEAST)[:, None, None, None]
+    flow = (flow * (made - image.repeat(2, 1, 1, 1)).square()).mean()
+    small = (net.parts(weight.expand(-1, 3, -1, -1))[:, None] * off.square()).mean()
+    return flow + small + LOOKS * look_alike(made[len(image) :], image) + rounding, 1.0
 
 
 @torch.inference_mode()
@@ -143,8 +145,8 @@ def _held_out(count: int) -> tuple[Tensor, Tensor]:
 
 
 RECIPES = {
-    TOKENIZER: Recipe(TOKENIZER, tokenizer, scenes_of, tokenizer_loss, judge_tokenizer, steps=6_000, muon=True,
+    TOKENIZER: Recipe(TOKENIZER, tokenizer, scenes_of, tokenizer_loss, judge_tokenizer, steps=8_240, muon=True,
                       learning_rate=4e-3, average=0.99, after=("scenes/judge_inner", "scenes/judge_scoring")),
-    NET: Recipe(NET, line, codes, raster_loss, judge_line, steps=3_000, learning_rate=6e-3, muon=True,
+    NET: Recipe(NET, line, codes, raster_loss, judge_line, steps=3_900, learning_rate=6e-3, muon=True,
                 after=(TOKENIZER, "scenes/judge_scoring")),
 }

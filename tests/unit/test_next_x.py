@@ -17,13 +17,14 @@ from engines import events as ev
 from engines.next_x import claims, dar, train
 from engines.next_x.dar import GROUPS, TOKENS, TOLD
 from engines.next_x.exhibits import D_AR
-from engines.next_x.model import NET, TOKENIZER, Line, Sequential, advance, cut, joined, shifted
+from engines.next_x.model import NET, SHIFT, TOKENIZER, Line, Sequential, advance, cut, joined, shifted
 from engines.noise import Noise
 from engines.raster import raster
 from engines.raster.guidance import Rule
 from engines.raster.model import Raster
 from engines.raster.sampler import in_raster, keyed, paint
 from engines.runtime import Trial, complete, run
+from engines.scene_settings import held_out
 from engines.worlds import scenes
 
 SMALL = {"size": 64, "patches": [16, 16], "widths": [32, 32, 32], "depths": [1, 1, 2], "heads": [2, 2, 2],
@@ -94,17 +95,46 @@ def test_a_step_hears_the_codes_before_its_end_and_none_behind(tokenizer):
 @torch.no_grad()
 def test_the_codes_of_a_picture_hear_all_of_it_and_the_queries_before_them(tokenizer):
     image = scenes.draw(range(2)).image
-    z = tokenizer.features(image)
+    z, _ = tokenizer.features(image)
     other = image.clone()
     other[:, :, -16:, -16:] += 0.5
-    assert ((tokenizer.features(other) - z).abs().amax(-1) > 0).all()
+    assert ((tokenizer.features(other)[0] - z).abs().amax(-1) > 0).all()
     asked = tokenizer.query.clone()
     try:
         tokenizer.query[20] += 1
-        assert torch.equal(tokenizer.features(image)[:, :20], z[:, :20])
-        assert ((tokenizer.features(image)[:, 20:] - z[:, 20:]).abs().amax(-1) > 0).all()
+        assert torch.equal(tokenizer.features(image)[0][:, :20], z[:, :20])
+        assert ((tokenizer.features(image)[0][:, 20:] - z[:, 20:]).abs().amax(-1) > 0).all()
     finally:
         tokenizer.query.copy_(asked)
+
+
+@torch.no_grad()
+def test_a_query_begins_with_what_the_rounded_codes_before_it_left_out(tokenizer):
+    image, rounds = scenes.draw(range(2)).image, []
+
+    def settle(z: torch.Tensor, spoilt: int) -> torch.Tensor:
+        rounds.append(tokenizer.round(z))
+        return -rounds[-1] if len(rounds) == spoilt + 1 else rounds[-1]
+
+    z, q = tokenizer.features(image)
+    assert torch.equal(q, look(tokenizer, tokenizer.encode(image)))
+    for spoilt in (0, 3):
+        rounds.clear()
+        other, _ = tokenizer.features(image, lambda z: settle(z, spoilt))  # noqa: B023
+        end = (spoilt + 1) * TOLD
+        assert torch.equal(other[:, :end], z[:, :end])
+        assert ((other[:, end:] - z[:, end:]).abs().amax(-1) > 0).all()
+        lacks = tokenizer.lacking(image, q[:, :end]) + tokenizer.condition(q)[:, end - TOLD : end, tokenizer.line :]
+        assert torch.allclose(lacks, tokenizer.parts(image), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_small_picture_of_a_group_is_what_all_groups_so_far_add_up_to(tokenizer):
+    told = tokenizer.condition(look(tokenizer, codes(2)))
+    own = tokenizer.hint(told[..., : tokenizer.line])
+    for g in range(GROUPS):
+        so_far = sum(own[:, h * TOLD : (h + 1) * TOLD] for h in range(g + 1))
+        assert torch.allclose(told[:, g * TOLD : (g + 1) * TOLD, tokenizer.line :], so_far, atol=1e-5)
 
 
 def test_only_codes_up_to_the_end_of_a_group_learn_from_its_step():
@@ -115,17 +145,27 @@ def test_only_codes_up_to_the_end_of_a_group_learn_from_its_step():
     image = scenes.draw(range(2)).image
     for group in (0, 3, 7):
         net.zero_grad()
-        made, _, own = net.loss(image, torch.full((2,), group / GROUPS), torch.randn(image.shape))
-        ((made - image).square().mean() + own).backward()
+        made, _, rounding, _ = net.loss(image, torch.full((2,), group / GROUPS), torch.randn(image.shape))
+        ((made - image).square().mean() + rounding).backward()
         heard = net.query.grad.abs().sum(1) > 0
         end = (group + 1) * TOLD
         assert heard[end - TOLD : end].all() and not heard[end:].any()
 
 
+@torch.no_grad()
+def test_every_second_picture_is_met_later_as_the_network_itself_has_it(tokenizer):
+    image, even = scenes.draw(range(4)).image, torch.tensor([0.1, 0.8]).repeat_interleave(4)
+    noise = torch.randn(8, *image.shape[1:])
+    other = torch.cat([torch.randn_like(noise[:4]), noise[4:]])
+    made, theirs = (tokenizer.loss(image, even, drawn).x1[4:] for drawn in (noise, other))
+    same = torch.tensor([torch.equal(a, b) for a, b in zip(made, theirs, strict=True)])
+    assert same.tolist() == [True, False, True, False]
+
+
 def test_groups_and_times_are_the_papers():
     net = make_tokenizer()
     assert [net.first(t) for t in (0, 0.0624, 0.0625, 0.9, 0.9374, 1.0)] == [0, 0, 8, 56, 56, 56]
-    assert net.times() == pytest.approx([t / (t + 2 * (1 - t)) for t in [i / 8 for i in range(9)]])
+    assert net.times() == pytest.approx([t / (t + SHIFT * (1 - t)) for t in [i / 8 for i in range(9)]])
     assert net.times(3) == pytest.approx([*net.times()[:3], 1.0])
     assert float(shifted(torch.tensor(0.5), 1.0)) == 0.5
 
@@ -312,6 +352,32 @@ def test_looks_that_come_nearer_hold_and_looks_in_disorder_do_not(loaded):
 
     assert verdict("previews-converge", effort=0.06, subject=nearer)["holds"] is True
     assert verdict("previews-converge", effort=0.06, subject=swapped)["holds"] is False
+
+
+def test_looks_that_come_nearer_to_the_encoded_picture_hold_and_the_same_look_eight_times_does_not(loaded):
+    asked = trial("each-group-adds", effort=0.06)
+    true = scenes.draw([held_out(seed) for seed in asked.seeds(asked.size(256, 32))]).image
+
+    def nearer(ids: torch.Tensor, seeds: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        assert torch.equal(ids, loaded[TOKENIZER].encode(true))
+        noise = torch.randn(len(ids), GROUPS, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        return true[:, None] + noise * torch.linspace(1, 0.1, GROUPS)[:, None, None, None], noise[:, 0]
+
+    def again(ids: torch.Tensor, seeds: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        jumps, last = nearer(ids, seeds)
+        return jumps[:, -1:].expand(-1, GROUPS, -1, -1, -1), last
+
+    assert verdict("each-group-adds", effort=0.06, subject=nearer)["holds"] is True
+    assert verdict("each-group-adds", effort=0.06, subject=again)["holds"] is False
+
+
+def test_the_stored_tokenizer_tells_more_with_each_of_its_first_groups():
+    """A tokenizer whose groups all tell the same picture, as ours once did, is found out."""
+    asked = trial("each-group-adds", effort=0.125)
+    *_, last = claims.groups_add(asked)
+    far = [point["y"] for point in last["points"]]
+    assert all(now < 0.95 * before for before, now in zip(far[:4], far[1:5], strict=True)), far
+    assert far[-1] < 0.07 and far[0] > 2 * far[-1]
 
 
 def test_a_network_that_does_not_listen_keeps_no_layout(loaded):
