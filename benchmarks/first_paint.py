@@ -80,7 +80,8 @@ def of_cells() -> tuple[str, ...]:
     """The exhibits that write words, paint squares or make films: what the clock above can see."""
     kinds = {slug: next(e for e in read(slug) if e.get("kind") == "begin")["canvases"][0]["kind"]
              for slug in catalog.EXHIBITS}
-    return tuple(slug for slug, kind in kinds.items() if kind in ("tokens", "grid", "list", "pyramid", "frames"))
+    seen = ("tokens", "strip", "grid", "list", "pyramid", "frames")
+    return tuple(slug for slug, kind in kinds.items() if kind in seen)
 
 
 def main(count: int = CLICKS, slugs: tuple[str, ...] = ()) -> list[Row]:
